@@ -1,0 +1,1 @@
+"""What a flow means. No I/O, no clock, no dice, no environment: see ARCHITECTURE.md."""

@@ -1,0 +1,256 @@
+"""The edges of a flow, built once: who waits for whom, and when an edge is taken (SEMANTICS, Graph)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runner.core.commands import Outcome
+from runner.core.model import Edge, Flow, Join, Step
+from runner.core.text import close_match
+from runner.errors import Problem
+
+NOWHERE = -1
+
+
+class Arc(NamedTuple):
+    """An edge out of a step: to the step `target`, taken `when`, deciding the `group` of its join.
+
+    `when` has two words more than a document: ``decided`` (always, once the source has ended: a
+    data edge) and ``depends`` (`dependsOn`). `declared` tells edges of the document from list order.
+    """
+
+    target: int
+    when: str
+    group: Join
+    declared: bool
+
+
+@dataclass(slots=True)
+class Graph:
+    """Edges by step position. List order is implicit in `chain` (the next step, or NOWHERE).
+
+    `all_in` and `any_in` count the edges into each group of a step; `each` are the steps that fire
+    on every taken edge.
+    """
+
+    size: int
+    chain: array[int]
+    all_in: array[int]
+    any_in: dict[int, int] = field(default_factory=dict)
+    arcs: dict[int, list[Arc]] = field(default_factory=dict)
+    each: frozenset[int] = frozenset()
+    max_visits: dict[int, int] = field(default_factory=dict)
+
+    def add(self, source: int, arc: Arc) -> None:
+        """Add an edge, once."""
+        arcs = self.arcs.setdefault(source, [])
+        if arc in arcs:
+            return
+        arcs.append(arc)
+        if arc.group == "all":
+            self.all_in[arc.target] += 1
+        elif arc.group == "any":
+            self.any_in[arc.target] = self.any_in.get(arc.target, 0) + 1
+
+    def leaving(self, source: int) -> Iterable[Arc]:
+        """Return every edge out of a step, list order first."""
+        following = self.chain[source]
+        if following != NOWHERE:
+            yield Arc(following, "done", "all", declared=False)
+        yield from self.arcs.get(source, ())
+
+    def roots(self) -> list[int]:
+        """Return the steps that nothing leads to, in list order."""
+        entered = {arc.target for arcs in self.arcs.values() for arc in arcs if arc.group == "each"}
+        return [
+            node
+            for node in range(self.size)
+            if not self.all_in[node] and node not in self.any_in and node not in entered
+        ]
+
+    def handles_failure(self, source: int) -> bool:
+        """Whether an edge of the document leads on from a failure of the step (SEMANTICS, Failure)."""
+        return any(arc.declared and arc.when in ("failure", "done") for arc in self.arcs.get(source, ()))
+
+
+def is_taken(when: str, outcome: Outcome) -> bool:
+    """Whether an edge is taken after its source ended so."""
+    match when:
+        case "decided":
+            return True
+        case "done":
+            return outcome.reason != "unreached"
+        case "success":
+            return outcome.status == "succeeded"
+        case "failure":
+            return outcome.status == "failed"
+        case "depends":
+            return outcome.status == "succeeded" or outcome.reason == "condition"
+        case _:
+            return outcome.taken == when
+
+
+def build_graph(
+    flow: Flow, positions: Mapping[str, int], data: Mapping[int, Sequence[int]], problems: list[Problem]
+) -> Graph:
+    """Build the graph of a flow; `data` are the steps whose outputs a step uses, by position.
+
+    Adds to `problems`: unknown step ids, edges that cannot be taken, cycles, steps never reached.
+    """
+    size = len(flow.steps)
+    graph = Graph(size, array("i", [NOWHERE]) * size, array("i", [0]) * size)
+    listed = _listed_targets(flow, positions)
+    graph.each = frozenset(node for node in listed if _joins_each(flow, node, positions))
+    graph.max_visits = {node: flow.steps[node].max_visits or 1 for node in graph.each}
+    if not flow.config.parallel:
+        _chain(graph, listed)
+    _add_edges(graph, flow, positions, problems)
+    _add_dependencies(graph, flow, positions, problems)
+    if flow.config.parallel or listed:
+        _add_data(graph, data)
+    if graph.arcs:
+        _refuse_cycles(graph, flow, problems)
+        _refuse_unreachable(graph, flow, problems)
+    return graph
+
+
+def _listed_targets(flow: Flow, positions: Mapping[str, int]) -> set[int]:
+    return {positions[edge.target] for edge in flow.edges if edge.target in positions}
+
+
+def _joins_each(flow: Flow, node: int, positions: Mapping[str, int]) -> bool:
+    if flow.steps[node].join == "each":
+        return True
+    return any(edge.join == "each" and positions.get(edge.target) == node for edge in flow.edges)
+
+
+def _chain(graph: Graph, listed: set[int]) -> None:
+    previous = NOWHERE
+    for node in range(graph.size):
+        if node in listed:
+            continue
+        if previous != NOWHERE:
+            graph.chain[previous] = node
+            graph.all_in[node] += 1
+        previous = node
+
+
+def _add_edges(graph: Graph, flow: Flow, positions: Mapping[str, int], problems: list[Problem]) -> None:
+    for number, edge in enumerate(flow.edges):
+        where = f"edges[{number}]"
+        ends = [(edge.source, "from"), (edge.target, "to")]
+        missing = [(name, side) for name, side in ends if name not in positions]
+        for name, side in missing:
+            hint = close_match(name, positions)
+            problems.append(Problem("edge.unknown_step", f"{where}.{side}", f"no step {name!r}{hint}"))
+        if missing:
+            continue
+        source, target = positions[edge.source], positions[edge.target]
+        _check_when(edge, flow.steps[source], f"{where}.when", problems)
+        group: Join = "each" if target in graph.each else edge.join or flow.steps[target].join or "any"
+        graph.add(source, Arc(target, edge.when, group, declared=True))
+
+
+def _check_when(edge: Edge, source: Step, where: str, problems: list[Problem]) -> None:
+    branches = edge.when in ("true", "false")
+    if branches and source.kind != "condition":
+        what = f"step {source.id!r} is not a condition step; take 'success', 'failure' or 'done'"
+        problems.append(Problem("edge.when", where, what))
+
+
+def _add_dependencies(
+    graph: Graph, flow: Flow, positions: Mapping[str, int], problems: list[Problem]
+) -> None:
+    for node, step in enumerate(flow.steps):
+        for number, name in enumerate(step.needs):
+            where = f"steps[{node}].dependsOn[{number}]"
+            if isinstance(step.depends_on, str):
+                where = f"steps[{node}].dependsOn"
+            source = positions.get(name)
+            if source is None:
+                what = f"no step {name!r}{close_match(name, positions)}"
+                problems.append(Problem("depends.unknown_step", where, what))
+            elif source == node or (not flow.config.parallel and not flow.edges and source > node):
+                what = f"step {name!r} does not run before {step.id!r}; move it up or set config.parallel"
+                problems.append(Problem("depends.order", where, what))
+            else:
+                graph.add(source, Arc(node, "depends", "all", declared=False))
+
+
+def _add_data(graph: Graph, data: Mapping[int, Sequence[int]]) -> None:
+    for node, sources in data.items():
+        if node in graph.each:
+            continue  # it fires on each edge and sees the newest visit; waiting would stop a loop
+        for source in sources:
+            graph.add(source, Arc(node, "decided", "all", declared=False))
+
+
+def _refuse_cycles(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
+    """Report the steps that wait for themselves; an edge into an `each` join waits for nothing."""
+    waiting = array("i", [0]) * graph.size
+    for node in range(graph.size):
+        for arc in graph.leaving(node):
+            waiting[arc.target] += arc.group != "each"
+    free = [node for node in range(graph.size) if not waiting[node]]
+    decided = 0
+    while free:
+        decided += 1
+        for arc in graph.leaving(free.pop()):
+            if arc.group != "each":
+                waiting[arc.target] -= 1
+                if not waiting[arc.target]:
+                    free.append(arc.target)
+    if decided == graph.size:
+        return
+    names = _on_a_cycle(graph, flow, waiting)
+    what = f"the steps {names} wait for each other; a loop needs join 'each' and maxVisits on its first step"
+    first = next(node for node in range(graph.size) if flow.steps[node].id == names.split(" -> ")[0])
+    problems.append(Problem("graph.cycle", f"steps[{first}]", what))
+
+
+def _on_a_cycle(graph: Graph, flow: Flow, waiting: Sequence[int]) -> str:
+    """Return the ids along one cycle, its first step again at the end."""
+    before: dict[int, int] = {}
+    for node in range(graph.size):
+        if waiting[node]:
+            for arc in graph.leaving(node):
+                if waiting[arc.target] and arc.group != "each":
+                    before[arc.target] = node
+    node = next(iter(before))
+    seen: list[int] = []
+    while node not in seen:
+        seen.append(node)
+        node = before[node]
+    cycle = seen[seen.index(node) :][::-1]
+    lowest = cycle.index(min(cycle))
+    cycle = cycle[lowest:] + cycle[:lowest]
+    return " -> ".join(flow.steps[one].id for one in [*cycle, cycle[0]])
+
+
+def _refuse_unreachable(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
+    missing = array("i", graph.all_in)
+    reached = bytearray(graph.size)
+    opened = bytearray(graph.size)
+    todo = graph.roots()
+    while todo:
+        node = todo.pop()
+        reached[node] = 1
+        for arc in graph.leaving(node):
+            if arc.group == "all":
+                missing[arc.target] -= 1
+            else:
+                opened[arc.target] = 1
+            is_open = opened[arc.target] or arc.target not in graph.any_in
+            complete = arc.target in graph.each or (not missing[arc.target] and is_open)
+            if complete and not reached[arc.target]:
+                reached[arc.target] = 1
+                todo.append(arc.target)
+    if any(problem.code == "graph.cycle" for problem in problems):
+        return
+    for node in range(graph.size):
+        if not reached[node]:
+            what = f"no edge leads from a first step to step {flow.steps[node].id!r}"
+            problems.append(Problem("graph.unreachable", f"steps[{node}]", what))

@@ -1,0 +1,250 @@
+"""From a flow to a plan that can run, and everything that is wrong with it, all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from runner.core.compile import Compiler
+from runner.core.compiled import FlowWork, Needs, Plan, StepPlan
+from runner.core.graph import Graph, build_graph
+from runner.core.inputs import check_fields
+from runner.core.model import Flow, Step
+from runner.core.reference import RUN_VALUES, Reference
+from runner.core.scope import BUILT_IN_ENV, RESERVED
+from runner.core.text import close_match
+from runner.errors import FlowError, Problem, StepError
+
+STEP_ID = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_$-]*")
+MAX_NESTED_FLOWS = 20
+
+ReadFlow: TypeAlias = Callable[[str, Flow], Flow]
+"""Reads the flow at a path (first argument) that another flow names; raises FlowError or StepError."""
+
+
+def build_plan(flow: Flow, read: ReadFlow | None = None) -> Plan:
+    """Compile and check a flow; `read` resolves the flows that it runs as steps."""
+    return _build(flow, read, {}, ())
+
+
+def _build(flow: Flow, read: ReadFlow | None, known: dict[str, Plan], inside: tuple[str, ...]) -> Plan:
+    compiler = Compiler(flow)
+    positions = _positions(flow, compiler.problems)
+    steps = tuple(compiler.compile(index, step) for index, step in enumerate(flow.steps))
+    _resolve_flows(flow, steps, compiler, read, known, (*inside, flow.source))
+    needs = Needs()
+    checker = ReferenceCheck(flow, steps, positions, needs, compiler.problems)
+    data: dict[int, list[int]] = {}
+    for index, references in compiler.references.items():
+        data[index] = checker.check(index, references)
+    graph = build_graph(flow, positions, data, compiler.problems)
+    problems = [*flow.problems, *compiler.problems]
+    problems += check_fields(flow.inputs or ())
+    problems += _of_the_whole(flow, steps, graph, needs)
+    for step in steps:
+        if isinstance(step.work, FlowWork):
+            _inherit(needs, step.work.plan.needs, step.where)
+    return Plan(flow, steps, positions, graph, needs, tuple(_located(flow, problems)))
+
+
+def _positions(flow: Flow, problems: list[Problem]) -> dict[str, int]:
+    positions: dict[str, int] = {}
+    for index, step in enumerate(flow.steps):
+        where = f"steps[{index}]"
+        if not step.id:
+            problems.append(Problem("step.required", where, "Step missing required field 'id'"))
+        elif not STEP_ID.fullmatch(step.id):
+            what = f"{step.id!r} is no step id; use letters, digits, '_', '$' and '-'"
+            problems.append(Problem("step.id", f"{where}.id", what))
+        elif step.id in RESERVED:
+            what = f"the id {step.id!r} is reserved for references; choose another"
+            problems.append(Problem("step.reserved_id", f"{where}.id", what))
+        elif step.id in positions:
+            what = f"the id {step.id!r} is taken by steps[{positions[step.id]}]; ids must be unique"
+            problems.append(Problem("step.duplicate_id", f"{where}.id", what))
+            continue
+        positions.setdefault(step.id, index)
+    return positions
+
+
+def _resolve_flows(
+    flow: Flow, steps: Iterable[StepPlan], compiler: Compiler, read: ReadFlow | None, known: dict[str, Plan],
+    inside: tuple[str, ...],
+) -> None:  # fmt: skip
+    for step in steps:
+        if step.step.flow is None:
+            continue
+        inputs, outputs = compiler.flow_work(step.index, step.step)
+        try:
+            plan = _inner_plan(flow, step.step.flow, read, known, inside)
+        except StepError as error:
+            compiler.problems.append(Problem(error.code, f"{step.where}.flow", error.message))
+        except FlowError as error:
+            compiler.problems.extend(error.problems)
+        else:
+            compiler.problems.extend(plan.errors)
+            step.work = FlowWork(plan, inputs, outputs)
+
+
+def _inner_plan(
+    flow: Flow, path: str, read: ReadFlow | None, known: dict[str, Plan], inside: tuple[str, ...]
+) -> Plan:
+    if read is None or not flow.home:
+        raise StepError("flow.unreadable", "a flow that names other flows must be loaded from a file")
+    inner = read(path, flow)
+    if inner.source in inside:
+        loop = " -> ".join((*inside[inside.index(inner.source) :], inner.source))
+        raise StepError("flow.cycle", f"the flow runs itself: {loop}")
+    if len(inside) > MAX_NESTED_FLOWS:
+        raise StepError("flow.depth", f"flows are nested deeper than {MAX_NESTED_FLOWS}")
+    if inner.source not in known:
+        known[inner.source] = _build(inner, read, known, inside)
+    return known[inner.source]
+
+
+class ReferenceCheck:
+    """Checks what the steps refer to, and notes what the flow needs from outside."""
+
+    def __init__(
+        self, flow: Flow, steps: tuple[StepPlan, ...], positions: Mapping[str, int], needs: Needs,
+        problems: list[Problem],
+    ) -> None:  # fmt: skip
+        self.steps, self.positions, self.needs, self.problems = steps, positions, needs, problems
+        self.declared = None if flow.inputs is None else [one.name for one in flow.inputs]
+        self.in_list_order = not flow.config.parallel and not flow.edges
+
+    def check(self, index: int, references: Iterable[tuple[str, Reference]]) -> list[int]:
+        """Check the references of one step; returns the positions of the steps that it waits for."""
+        sources: dict[int, None] = {}
+        needed: dict[str, None] = {}
+        for where, reference in references:
+            source = self._check_one(index, where, reference)
+            if source is not None:
+                sources[source] = None
+                if not reference.soft:
+                    needed[reference.root] = None
+        self.steps[index].needs = tuple(needed)
+        return list(sources)
+
+    def _check_one(self, index: int, where: str, reference: Reference) -> int | None:
+        root = reference.root
+        if root in self.positions:
+            return self._step(index, where, reference)
+        match root:
+            case "input":
+                self._input(where, reference)
+            case "env" | "headers":
+                self._from_outside(where, reference)
+            case "item" | "index" | "response":
+                self._local(index, where, root)
+            case _ if root not in RUN_VALUES:
+                self._other(where, reference)
+        return None
+
+    def _from_outside(self, where: str, reference: Reference) -> None:
+        name = str(reference.path[0]) if reference.path else ""
+        if not name or reference.soft:
+            return
+        if reference.root == "headers":
+            self.needs.headers.setdefault(name.lower(), where)
+        elif name not in BUILT_IN_ENV:
+            self.needs.env.setdefault(name, where)
+
+    def _local(self, index: int, where: str, root: str) -> None:
+        if root == "response":
+            if not where.endswith(".until.condition") and ".assert[" not in where:
+                what = "'response' exists only in 'assert' and 'until'; elsewhere declare an output"
+                self._problem("reference.no_response", where, what)
+        elif self.steps[index].for_each is None:
+            self._problem("reference.no_item", where, f"{root!r} exists only on a step with 'forEach'")
+
+    def _input(self, where: str, reference: Reference) -> None:
+        first = str(reference.path[0]) if reference.path else ""
+        if self.declared is None:
+            if first and not reference.soft:
+                self.needs.inputs.setdefault(first, where)
+        elif first and first not in self.declared:
+            hint = close_match(first, self.declared) or "; declare it in flow_inputs"
+            self._problem("reference.unknown_input", where, f"no input {first!r}{hint}")
+
+    def _other(self, where: str, reference: Reference) -> None:
+        root = reference.root
+        if root in RESERVED:
+            self._problem("reference.unsupported", where, f"{root!r} has no values here")
+        elif reference.path or reference.text.startswith("$"):
+            known = [*self.positions, "input", "env", "headers", *RUN_VALUES]
+            self._problem("reference.unknown_step", where, f"no step {root!r}{close_match(root, known)}")
+        elif (self.declared is None or root not in self.declared) and not reference.soft:
+            self.needs.flat.setdefault(root, where)
+
+    def _step(self, index: int, where: str, reference: Reference) -> int | None:
+        root, path = reference.root, reference.path
+        source = self.positions[root]
+        if source == index:
+            self._problem("reference.itself", where, f"step {root!r} refers to its own outputs")
+            return None
+        if self.in_list_order and source > index:
+            what = f"step {root!r} runs after this one; move it up, or set config.parallel"
+            self._problem("reference.forward", where, what)
+            return None
+        names = promised_outputs(self.steps[source])
+        if path and names is not None and str(path[0]) not in names:
+            hint = close_match(str(path[0]), names) or "; declare it in the step's 'outputs'"
+            self._problem("reference.unknown_output", where, f"no output {path[0]!r} on step {root!r}{hint}")
+        return source
+
+    def _problem(self, code: str, where: str, what: str) -> None:
+        self.problems.append(Problem(code, where, what))
+
+
+def promised_outputs(step: StepPlan) -> tuple[str, ...] | None:
+    """Return the names of a step's outputs, None when they are not known before the run."""
+    if step.kind == "flow" and not step.step.outputs:
+        return tuple(step.work.plan.positions) if isinstance(step.work, FlowWork) else None
+    return step.output_names
+
+
+def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Needs) -> Iterable[Problem]:
+    if not flow.has_steps:
+        what = "the document has no steps: it is a patch, which can be pushed and not run"
+        yield Problem("flow.patch", "", what)
+    if flow.inputs is None and (needs.inputs or needs.flat):
+        what = "flow_inputs is not declared: any input is accepted, untyped"
+        yield Problem("flow.open_inputs", "", what, "warning")
+    if not flow.is_active:
+        what = "the flow is not active; submit and worker refuse it without --inactive"
+        yield Problem("flow.inactive", "is_active", what, "warning")
+    for step in steps:
+        branches = any(arc.declared for arc in graph.arcs.get(step.index, ()))
+        if step.kind == "condition" and not branches:
+            what = "the condition has no edges: it only outputs 'result' and 'label', and both neighbours run"
+            yield Problem("condition.no_edges", step.where, what, "warning")
+        if step.step.max_visits is not None and step.index not in graph.each:
+            what = "'maxVisits' needs join 'each' and an edge that enters the step"
+            yield Problem("step.ignored_key", f"{step.where}.maxVisits", what, "warning")
+        yield from _targets_without_edges(flow, step.step, step.where)
+
+
+def _targets_without_edges(flow: Flow, step: Step, where: str) -> Iterable[Problem]:
+    if step.join is not None and all(edge.target != step.id for edge in flow.edges):
+        what = f"'join' needs an edge that enters step {step.id!r}"
+        yield Problem("step.ignored_key", f"{where}.join", what, "warning")
+
+
+def _inherit(needs: Needs, inner: Needs, where: str) -> None:
+    for name in inner.env:
+        needs.env.setdefault(name, f"{where}.flow")
+    for name in inner.headers:
+        needs.headers.setdefault(name, f"{where}.flow")
+    for name in inner.flat:
+        needs.env.setdefault(name, f"{where}.flow")
+
+
+def _located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
+    for problem in problems:
+        if problem.place is not None or flow.document is None:
+            yield problem
+        else:
+            prefix = "" if problem.where.startswith(("flow_inputs", "is_active")) else flow.prefix
+            yield problem.at(flow.document.locate(prefix + problem.where))

@@ -1,0 +1,330 @@
+"""What each kind of step does, as a generator that yields commands and returns an Outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import quote_plus, urlencode
+
+from runner.core import names
+from runner.core.commands import (
+    Command,
+    Emit,
+    Headers,
+    Json,
+    NoResponse,
+    Outcome,
+    Program,
+    Refused,
+    Reply,
+    Request,
+    Response,
+    SendRequest,
+    StepFailure,
+    Token,
+    TokenSpec,
+    Wait,
+    header,
+)
+from runner.core.compiled import HttpWork, SetWork, StepPlan
+from runner.core.output import Absent, ResponseView
+from runner.core.request import (
+    FORM,
+    Prepared,
+    RunTerms,
+    boundary_of,
+    fetch_token,
+    prepare,
+    redirected,
+    with_token,
+)
+from runner.core.retry import (
+    Again,
+    Enough,
+    RetryPolicy,
+    decide,
+    idempotency_key,
+    may_resend_silently,
+)
+from runner.core.scope import Scope
+from runner.errors import StepError, located
+
+MAX_REDIRECTS = 10
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Answer: TypeAlias = Response | NoResponse
+
+
+def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Program:
+    """Return the program of a leaf. Its failures are outcomes, never exceptions."""
+    attempts = 0
+    try:
+        if plan.step.delay_ms:
+            yield Wait(plan.step.delay_ms / 1000)
+        match plan.work:
+            case HttpWork() as work:
+                exchange = Exchange(plan, work, terms, path)
+                try:
+                    return (yield from _http(plan, work, scope, exchange))
+                finally:
+                    attempts = exchange.attempts
+            case SetWork(values):
+                return _set(plan, values.render(scope), tainted=values.is_secret(scope), terms=terms)
+            case _:
+                return _condition(plan, scope) if plan.kind == "condition" else Outcome("succeeded")
+    except StepError as error:
+        return failed(error.code, error.message, error.where or plan.where, attempts)
+
+
+def failed(code: str, message: str, where: str, attempts: int = 0) -> Outcome:
+    """Return the outcome of a step that failed."""
+    return Outcome("failed", failure=StepFailure(code, message, where), attempts=attempts)
+
+
+def _condition(plan: StepPlan, scope: Scope) -> Outcome:
+    assert plan.condition is not None
+    with located(f"{plan.where}.condition"):
+        holds = plan.condition.holds(scope)
+    label = plan.step.true_label if holds else plan.step.false_label
+    outputs = {"result": holds, "label": label or ("true" if holds else "false")}
+    return Outcome("succeeded", outputs, taken="true" if holds else "false")
+
+
+def _set(plan: StepPlan, values: Json, *, tainted: bool, terms: RunTerms) -> Outcome:
+    secret = frozenset(values if tainted else plan.step.secret_outputs)
+    for name in secret & set(values):
+        terms.masker.add(values[name])
+    return Outcome("succeeded", values, tainted=secret)
+
+
+def _http(
+    plan: StepPlan, work: HttpWork, scope: Scope, exchange: Exchange
+) -> Generator[Command, Reply, Outcome]:
+    keyed = idempotency_key(exchange.terms.origin, exchange.path, exchange.terms.repeat)
+    prepared = yield from prepare(
+        plan,
+        work,
+        scope,
+        exchange.terms,
+        key=keyed if plan.step.idempotency_key else None,
+        boundary=boundary_of(exchange.terms.origin, exchange.path),
+    )
+    answer = yield from exchange.run(prepared)
+    if isinstance(answer, NoResponse):
+        return failed(answer.code, exchange.tried(answer.message), plan.where, exchange.attempts)
+    if not is_accepted(work, answer.status):
+        expected = plan.step.expected_status or "2xx"
+        message = exchange.tried(f"the server answered {answer.status}, expected {_listed(expected)}")
+        return failed("http.status", message, plan.where, exchange.attempts)
+    view = ResponseView(answer.status, answer.headers, answer.body)
+    outputs = yield from _read_outputs(plan, view, exchange.terms)
+    inner = scope.child(response=view.as_scope())
+    _check_assertions(plan, work, inner)
+    taken = None
+    if work.until is not None:
+        with located(f"{plan.where}.until.condition"):
+            taken = "true" if work.until.holds(inner) else "false"
+    secret = frozenset(plan.step.secret_outputs) & outputs.keys()
+    return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=secret)
+
+
+def _check_assertions(plan: StepPlan, work: HttpWork, scope: Scope) -> None:
+    for number, assertion in enumerate(work.assertions):
+        where = f"{plan.where}.assert[{number}]"
+        with located(where):
+            if assertion.holds(scope):
+                continue
+        seen = []
+        for reference in assertion.references:
+            try:
+                value = json.dumps(scope.value(reference), ensure_ascii=False)
+                seen.append(f"{reference.text} is {value[:200]}")
+            except StepError:
+                seen.append(f"{reference.text} is missing")
+        reason = f"; {', '.join(seen)}" if seen else ""
+        raise StepError("assert.failed", f"{assertion.shown} does not hold{reason}", where)
+
+
+def _read_outputs(
+    plan: StepPlan, view: ResponseView, terms: RunTerms
+) -> Generator[Command, Reply, dict[str, Json]]:
+    outputs: dict[str, Json] = {}
+    for name, output in plan.outputs:
+        try:
+            outputs[name] = output.read(view)
+        except Absent:
+            yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: f"no {output.source} for output {name!r}"})
+            continue
+        if name in plan.step.secret_outputs:
+            terms.masker.add(outputs[name])
+    return outputs
+
+
+def is_accepted(work: HttpWork, status: int) -> bool:
+    """Whether a status counts as success for the step."""
+    return any(status in accepted for accepted in work.accepted)
+
+
+def _listed(expected: object) -> str:
+    return " or ".join(str(one) for one in expected) if isinstance(expected, list) else str(expected)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request with everything that may happen to it: retries, redirects, one token refresh."""
+
+    plan: StepPlan
+    work: HttpWork
+    terms: RunTerms
+    path: str
+    attempts: int = 0
+    sends: int = 0
+    refreshed: bool = False
+
+    def run(self, prepared: Prepared) -> Generator[Command, Reply, Answer]:
+        """Send until the answer is accepted or nothing more may be tried."""
+        while True:
+            self.attempts += 1
+            prepared, answer = yield from self._attempt(prepared)
+            if isinstance(answer, Response) and is_accepted(self.work, answer.status):
+                return answer
+            decision = decide(
+                self.work.policy,
+                answer,
+                self.attempts,
+                method=prepared.request.method,
+                keyed=header(prepared.request.headers, "idempotency-key") is not None,
+                draw=_draw(self.terms.origin, self.path, self.attempts),
+            )
+            if isinstance(decision, Enough):
+                yield from self._give_up(decision, answer)
+                return answer
+            yield from self._wait(decision, answer)
+
+    def tried(self, message: str) -> str:
+        """Add the number of attempts to a message when there were several."""
+        return message if self.attempts == 1 else f"{message} (after {self.attempts} attempts)"
+
+    def _attempt(self, prepared: Prepared) -> Generator[Command, Reply, tuple[Prepared, Answer]]:
+        """Send once, following redirects; returns the request for the next attempt and the answer."""
+        current, hops = prepared, 0
+        while True:
+            answer = yield from self._send(current)
+            if may_resend_silently(current.request.method, answer):
+                answer = yield from self._send(current)
+            if isinstance(answer, NoResponse) or is_accepted(self.work, answer.status):
+                return prepared, answer
+            if answer.status == 401 and current.spec is not None and not self.refreshed:
+                self.refreshed = True
+                token = yield from fetch_token(current.spec, current.token)
+                current = with_token(current, token)
+                prepared = with_token(prepared, token)
+                continue
+            location = header(answer.headers, "location")
+            if answer.status not in REDIRECTS or location is None or not self.plan.step.follow_redirects:
+                return prepared, answer
+            hops += 1
+            if hops > MAX_REDIRECTS:
+                raise StepError("http.redirect", f"more than {MAX_REDIRECTS} redirects", self.plan.where)
+            current = redirected(current, answer.status, location)
+
+    def _send(self, prepared: Prepared) -> Generator[Command, Reply, Answer]:
+        reply = yield SendRequest(
+            prepared.request,
+            self.work.timeout,
+            self.sends,
+            prepared.template,
+            prepared.shown_url,
+            self.work.accepted,
+        )
+        self.sends += 1
+        match reply:
+            case Response() | NoResponse():
+                return reply
+            case Refused(code, message):
+                raise StepError(code, message, self.plan.where)
+            case other:
+                raise TypeError(other)
+
+    def _wait(self, decision: Again, answer: Answer) -> Generator[Command, Reply, None]:
+        yield Emit(
+            names.EVENT_RETRY_SCHEDULED,
+            {
+                names.ATTEMPT: self.attempts + 1,
+                names.DELAY_MS: round(decision.seconds * 1000),
+                names.REASON: _reason(answer),
+            },
+        )
+        yield Wait(decision.seconds)
+
+    def _give_up(self, decision: Enough, answer: Answer) -> Generator[Command, Reply, None]:
+        if decision.verdict == "withheld":
+            reason = f"{_reason(answer)}: the server may have acted; set idempotencyKey or retry.unsafe"
+            yield Emit(names.EVENT_RETRY_WITHHELD, {names.ATTEMPT: self.attempts, names.REASON: reason})
+        if decision.verdict == "after_too_long":
+            limit = self.work.policy.max_retry_after
+            raise StepError(
+                "retry.after_too_long",
+                f"the server asks to wait {decision.retry_after:.0f} s; retry.maxRetryAfter allows {limit:.0f} s",
+                self.plan.where,
+            )
+
+
+def token_program(spec: TokenSpec, origin: str = "") -> Generator[Command, Reply, Token | Refused]:
+    """Ask for a client-credentials token (RFC 6749 section 4.4.2)."""
+    policy = RetryPolicy(max_attempts=spec.max_attempts, unsafe=True)
+    request = _token_request(spec)
+    attempt = 0
+    while True:
+        attempt += 1
+        reply = yield SendRequest(request, spec.timeout, attempt - 1, None, spec.token_url, capture=False)
+        if not isinstance(reply, Response | NoResponse):
+            raise TypeError(reply)
+        draw = _draw(origin, "token", attempt)
+        decision = decide(policy, reply, attempt, method="POST", keyed=True, draw=draw)
+        if isinstance(decision, Enough):
+            return _token(reply)
+        yield Wait(decision.seconds)
+
+
+def _token_request(spec: TokenSpec) -> Request:
+    fields = [("grant_type", "client_credentials")]
+    if spec.scope:
+        fields.append(("scope", spec.scope))
+    if spec.audience:
+        fields.append(("audience", spec.audience))
+    headers: Headers = (("Content-Type", FORM), ("Accept", "application/json"))
+    if spec.client_auth == "body":
+        fields += [("client_id", spec.client_id), ("client_secret", spec.client_secret)]
+    else:
+        # RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+        pair = f"{quote_plus(spec.client_id)}:{quote_plus(spec.client_secret)}"
+        headers = (*headers, ("Authorization", f"Basic {b64encode(pair.encode()).decode()}"))
+    return Request("POST", spec.token_url, headers, urlencode(fields).encode())
+
+
+def _token(reply: Answer) -> Token | Refused:
+    if isinstance(reply, NoResponse):
+        return Refused("auth.token", f"no token: {reply.message}")
+    view = ResponseView(reply.status, reply.headers, reply.body)
+    answer = view.json if isinstance(view.json, dict) else {}
+    token = answer.get("access_token")
+    if reply.status == 200 and isinstance(token, str) and token.isprintable() and token:
+        return Token(token, reply.received_at)
+    error = answer.get("error")
+    reason = f" {error!r}" if isinstance(error, str) and len(error) <= 100 else ""
+    return Refused("auth.token", f"the token server answered {reply.status}{reason} and gave no access_token")
+
+
+def _reason(answer: Answer) -> str:
+    return str(answer.status) if isinstance(answer, Response) else answer.code
+
+
+def _draw(origin: str, path: str, attempt: int) -> float:
+    """Return a number in [0, 1) that is the same each time the same attempt is made."""
+    digest = hashlib.sha256(f"jitter\0{origin}\0{path}\0{attempt}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / (1 << 56)

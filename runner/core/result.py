@@ -1,0 +1,157 @@
+"""What came of a run: the value that the library returns and `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from runner.core.commands import Json, Outcome, SkipReason, StepFailure, StepStatus
+from runner.core.integration_flow import BinaryOut, IntegrationFlow
+from runner.core.redact import MASK, Masker
+from runner.core.trace import iso_time
+from runner.errors import RunFailed
+
+RunStatus = Literal["succeeded", "failed", "cancelled", "timed_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How one step, iteration, poll or sub-flow ended. `path` is unique in the run, `id` is not."""
+
+    path: str
+    id: str
+    name: str
+    type: str
+    status: StepStatus
+    reason: SkipReason | None = None
+    attempts: int = 0
+    duration_ms: float = 0.0
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    error: StepFailure | None = None
+    visit: int = 1
+    detail: str = ""
+    handled: bool = False
+    tainted: frozenset[str] = frozenset()
+
+    def to_json(self, masker: Masker) -> dict[str, Json]:
+        """Return the entry of `RunResult` JSON, masked."""
+        entry: dict[str, Json] = {
+            "path": self.path,
+            "id": self.id,
+            "name": masker.mask(self.name),
+            "type": self.type,
+            "visit": self.visit,
+            "status": self.status,
+            "reason": self.reason,
+            "attempts": self.attempts,
+            "durationMs": self.duration_ms,
+            "outputs": shown_outputs(self.outputs, self.tainted, masker),
+            "error": None,
+        }
+        if self.detail:
+            entry["detail"] = masker.mask(self.detail)
+        if self.error is not None:
+            message = masker.mask(self.error.message)
+            entry["error"] = {"code": self.error.code, "message": message, "place": self.error.where}
+            entry["handled"] = self.handled
+        return entry
+
+
+class Trace(Protocol):
+    """The spans of a run."""
+
+    def write_trace(self, file: BinaryOut, name: str | None = None, description: str | None = None) -> None:
+        """Write them as an IntegrationFlow document, span by span."""
+
+    def integration_flow(self, name: str | None = None, description: str | None = None) -> IntegrationFlow:
+        """Return them as an IntegrationFlow."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A run that has ended. Times are nanoseconds since 1970; `outputs` are raw, by step id.
+
+    Everything that `to_json` returns is masked.
+    """
+
+    run_id: str
+    flow: str
+    status: RunStatus
+    start: int
+    end: int
+    trace_id: str
+    inputs: Mapping[str, Json]
+    secret_inputs: frozenset[str]
+    steps: tuple[StepResult, ...]
+    outputs: Mapping[str, Mapping[str, Json]]
+    failure: StepFailure | None = None
+    masker: Masker = field(default_factory=Masker, repr=False, compare=False)
+    trace: Trace | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run succeeded."""
+        return self.status == "succeeded"
+
+    @property
+    def duration_ms(self) -> float:
+        """Milliseconds from start to end."""
+        return (self.end - self.start) / 1e6
+
+    def step(self, path: str) -> StepResult:
+        """Return the result of the step at a path; raises KeyError."""
+        for result in self.steps:
+            if result.path == path:
+                return result
+        raise KeyError(path)
+
+    def raise_for_failure(self) -> None:
+        """Raise RunFailed unless the run succeeded."""
+        if not self.ok:
+            reason = f": {self.failure.message}" if self.failure else ""
+            raise RunFailed(self.masker.mask(f"flow {self.flow!r} {self.status}{reason}"), self)
+
+    def integration_flow(self, *, name: str | None = None, description: str | None = None) -> IntegrationFlow:
+        """Return the trace as the document that a platform takes; both texts default to the flow's own."""
+        assert self.trace is not None
+        return self.trace.integration_flow(name, description)
+
+    def write_trace(self, file: BinaryOut, *, name: str | None = None, description: str | None = None) -> None:
+        """Write the trace as an IntegrationFlow document without having it in memory twice."""
+        assert self.trace is not None
+        self.trace.write_trace(file, name, description)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the result as JSON values, masked (DESIGN 5)."""
+        return {
+            "runId": self.run_id,
+            "flow": self.masker.mask(self.flow),
+            "status": self.status,
+            "startTime": iso_time(self.start),
+            "endTime": iso_time(self.end),
+            "durationMs": self.duration_ms,
+            "traceId": self.trace_id,
+            "inputs": shown_outputs(self.inputs, self.secret_inputs, self.masker),
+            "steps": [step.to_json(self.masker) for step in self.steps],
+            "outputs": self._shown_outputs(),
+        }
+
+    def _shown_outputs(self) -> dict[str, Json]:
+        tainted = {step.path: step.tainted for step in self.steps if step.tainted}
+        return {
+            name: shown_outputs(values, tainted.get(name, frozenset()), self.masker)
+            for name, values in self.outputs.items()
+        }
+
+
+def shown_outputs(values: Mapping[str, Json], secret: frozenset[str], masker: Masker) -> dict[str, Json]:
+    """Return named values as they may be shown: secret ones as a mask, whatever their kind."""
+    return {name: MASK if name in secret else masker.mask_json(value) for name, value in values.items()}
+
+
+def run_status(outcome: Outcome) -> RunStatus:
+    """Return the status of a run that ended so."""
+    if outcome.ended_by is not None:
+        return outcome.ended_by
+    return "failed" if outcome.status == "failed" else "succeeded"

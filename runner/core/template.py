@@ -1,0 +1,423 @@
+"""Text with ``{{ }}`` in it, compiled once per flow and rendered against a scope.
+
+A path is resolved by `runner.core.scope`; only what is more than a path reaches Jinja2 (see
+`runner.core.expression`). A value that is one whole ``{{ }}`` keeps its JSON type. Rules: DESIGN,
+References and templates; SEMANTICS, Templates and conditions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal, TypeAlias
+
+from runner.core.commands import Json
+from runner.core.expression import (
+    Expression,
+    Operand,
+    compile_operand,
+    known_reference,
+    operand_end,
+    operand_references,
+    operand_secret,
+    operand_value,
+)
+from runner.core.redact import MASK
+from runner.core.reference import LITERALS, PATH, Reference, TemplateError, split_path
+from runner.core.scope import Scope
+from runner.core.text import MAX_NESTING, measure, to_json, to_text, too_long
+from runner.core.url import Component, advance, components, encode
+from runner.errors import Problem, StepError
+
+__all__ = ["Mode", "Template", "TemplateError", "Tree", "compile_template", "compile_tree"]
+
+Mode: TypeAlias = Literal["text", "url", "json"]
+Piece: TypeAlias = str | Reference | Expression
+
+VALUE_FACTOR: Final = 16  # a rendered tree may be this many times larger than one text
+
+_PATH_IN_BRACES: Final = re.compile(rf"\{{\{{\s*+({PATH})\s*+\}}\}}")
+_TAG: Final = re.compile(r"\{[%#]")
+_JSON_QUOTE: Final = re.compile(r'\\.|"', re.DOTALL)
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_$-]+")
+_ORIGIN: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
+
+
+def _pieces(source: str) -> Iterator[Piece]:
+    position = 0
+    while True:
+        start = source.find("{{", position)
+        literal = source[position:] if start < 0 else source[position:start]
+        if literal:
+            if "{" in literal:
+                _refuse_tags(literal, position)
+            yield literal
+        if start < 0:
+            return
+        path = _PATH_IN_BRACES.match(source, start)
+        if path and path[1] not in LITERALS:
+            yield known_reference(split_path(path[1]), start)
+            position = path.end()
+        else:
+            end = operand_end(source, start + 2)
+            yield compile_operand(source[start + 2 : end], start)
+            position = end + 2
+
+
+def _refuse_tags(literal: str, position: int) -> None:
+    tag = _TAG.search(literal)
+    if tag:
+        what = f"{tag[0]} tags cannot be used; write {{{{ }}}}, or {{{{ '{tag[0]}' }}}} for the characters"
+        raise TemplateError("template.tag", what, position + tag.start())
+
+
+class Template:
+    """A compiled text. Made by `compile_template`; immutable; rendering raises StepError only.
+
+    `constant` means that it has no ``{{ }}``, `whole` that it is nothing but one.
+    """
+
+    __slots__ = ("_components", "_pieces", "constant", "references", "source", "whole")
+
+    def __init__(self, source: str, pieces: tuple[Piece, ...]) -> None:
+        self.source = source
+        self._pieces = pieces
+        self._components: dict[tuple[int, Component], tuple[Component, ...]] | None = None
+        found: list[Reference] = []
+        for piece in pieces:
+            if type(piece) is not str:
+                found += operand_references(piece)  # type: ignore[arg-type]
+        self.references = tuple(found)
+        first = type(pieces[0]) is str
+        self.constant = first and len(pieces) == 1
+        self.whole = not first and len(pieces) == 1
+
+    def render(self, scope: Scope) -> Json:
+        """Return the value: with its type when the template is whole, else text."""
+        if self.whole:
+            piece = self._pieces[0]
+            return scope.value(piece) if type(piece) is Reference else operand_value(piece, scope)  # type: ignore[arg-type]
+        return self.source if self.constant else self.text(scope)
+
+    def text(self, scope: Scope) -> str:
+        """Return the rendered text; null is an error, objects and lists are compact JSON."""
+        return self.source if self.constant else _joined(self._texts(scope), scope)
+
+    def url(self, scope: Scope) -> str:
+        """Return the rendered url, values percent-encoded; a whole or leading value as it stands."""
+        inner = self._pieces[1:] if type(self._pieces[0]) is not str else self._pieces
+        if all(type(piece) is str for piece in inner):
+            return self.text(scope)
+        return _joined(self._url_texts(scope), scope)
+
+    def json_text(self, scope: Scope) -> str:
+        """Return the rendered JSON text: values escaped inside a string literal, JSON outside of one."""
+        return self.source if self.constant else _joined(self._json_texts(scope), scope)
+
+    def shown(self, scope: Scope, mode: Mode = "text") -> str:
+        """Return the rendered text of a mode with ``[masked]`` for each value made from a secret."""
+        return self.rendered_and_shown(scope, mode)[1]
+
+    def rendered_and_shown(self, scope: Scope, mode: Mode = "text") -> tuple[str, str]:
+        """Return the text and its masked form from one evaluation, so that both have the same `$…` values."""
+        texts = {"text": self._texts, "url": self._url_texts, "json": self._json_texts}[mode](scope)
+        rendered = _joined(texts, scope)
+        bare = f'"{MASK}"' if mode == "json" else MASK
+        inside = self._inside_string() if mode == "json" else (True,) * len(texts)
+        for index, piece in enumerate(self._pieces):
+            if not isinstance(piece, str) and operand_secret(piece, scope):
+                texts[index] = MASK if inside[index] else bare
+        return rendered, "".join(texts)
+
+    def is_secret(self, scope: Scope) -> bool:
+        """Tell whether any value in the text is made from a secret."""
+        return any(map(scope.is_secret, self.references))
+
+    def secret_values(self, scope: Scope) -> list[Json]:
+        """Return the secret values in the text as they stand there, for a `Masker`."""
+        operands = (piece for piece in self._pieces if not isinstance(piece, str))
+        return [operand_value(piece, scope) for piece in operands if operand_secret(piece, scope)]
+
+    def path_template(self) -> str | None:
+        """Return ``url.template`` of the unrendered url, or None (SEMANTICS, Attempt name)."""
+        leading = not isinstance(self._pieces[0], str) if self._pieces else False
+        written = "".join(map(_placeholder, self._pieces[leading:]))
+        path = re.split(r"[?#]", _ORIGIN.sub("", written.removeprefix(":"), count=1), maxsplit=1)[0]
+        start = path.find("/")
+        return path[start:].strip() if start >= 0 else None
+
+    def _texts(self, scope: Scope) -> list[str]:
+        texts: list[str] = []
+        left = scope.run.max_text
+        for piece in self._pieces:
+            if type(piece) is str:
+                texts.append(piece)
+                continue
+            value = scope.value(piece) if type(piece) is Reference else operand_value(piece, scope)  # type: ignore[arg-type]
+            if type(value) is not str:
+                value = _text(value, piece, scope)  # type: ignore[arg-type]
+                left -= len(value)  # new text, unlike a string, is memory
+                if left < 0:
+                    raise too_long(scope.run.max_text)
+            texts.append(value)
+        return texts
+
+    def _url_texts(self, scope: Scope) -> list[str]:
+        texts = self._texts(scope)
+        _check_size(texts, scope)
+        pieces = self._pieces
+        fixed, start = 0, Component.START
+        if not isinstance(pieces[0], str):
+            fixed = 2 if len(pieces) > 1 and isinstance(pieces[1], str) else 1
+            start = advance(start, "".join(texts[:fixed]))
+            if fixed == 1 < len(pieces) and start is Component.HOST and not texts[0].endswith("//"):
+                # The second value would go on writing the host name that the first one began.
+                what = (
+                    f"{_braced(pieces[0])} and the value after it would both be in the host; put a / between"
+                )
+                raise StepError("url.host", what)
+        if fixed < len(pieces):
+            for index, component in enumerate(self._components_from(fixed, start), fixed):
+                piece = pieces[index]
+                if not isinstance(piece, str):
+                    encoded = isinstance(piece, Expression) and piece.encoded
+                    texts[index] = encode(texts[index], component, _braced(piece), encoded=encoded)
+        return texts
+
+    def _components_from(self, fixed: int, start: Component) -> tuple[Component, ...]:
+        if self._components is None:
+            self._components = {}
+        found = self._components.get((fixed, start))
+        if found is None:
+            found = self._components[fixed, start] = components(self._pieces[fixed:], start)
+        return found
+
+    def _json_texts(self, scope: Scope) -> list[str]:
+        texts: list[str] = []
+        limit = left = scope.run.max_text
+        for piece, inside in zip(self._pieces, self._inside_string(), strict=True):
+            if isinstance(piece, str):
+                texts.append(piece)
+                continue
+            value = operand_value(piece, scope)
+            text = to_json(_text(value, piece, scope), limit)[1:-1] if inside else to_json(value, limit)
+            left -= len(text)
+            if left < 0:
+                raise too_long(limit)
+            texts.append(text)
+        return texts
+
+    def _inside_string(self) -> list[bool]:
+        """Return for each piece whether it begins inside a JSON string literal."""
+        inside, found = False, []
+        for piece in self._pieces:
+            found.append(inside)
+            if isinstance(piece, str):
+                quotes = sum(token[0] == '"' for token in _JSON_QUOTE.finditer(piece))
+                inside ^= quotes % 2 == 1
+        return found
+
+
+def _placeholder(piece: Piece) -> str:
+    if isinstance(piece, Expression):
+        return "{expr}"
+    return f"{{{piece.text}}}" if isinstance(piece, Reference) else piece
+
+
+def _braced(operand: Operand) -> str:
+    return f"{{{{{operand.text}}}}}"
+
+
+def _text(value: Json, operand: Operand, scope: Scope) -> str:
+    if value is None:
+        what = f"{_braced(operand)} is null inside text; give it a value, or use `| default('…')`"
+        raise StepError("template.null", what)
+    try:
+        return to_text(value, scope.run.max_text)
+    except StepError as error:
+        raise StepError(error.code, f"{_braced(operand)}: {error.message}") from None
+
+
+def _check_size(texts: list[str], scope: Scope) -> None:
+    if sum(map(len, texts)) > scope.run.max_text:
+        raise too_long(scope.run.max_text)
+
+
+def _joined(texts: list[str], scope: Scope) -> str:
+    _check_size(texts, scope)
+    text = "".join(texts)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            what = "a rendered text holds half a character (a lone surrogate)"
+            raise StepError("template.encoding", what) from None
+    return text
+
+
+def compile_template(source: str) -> Template:
+    """Compile a text; raises TemplateError with a code, a message and an offset in the text."""
+    if "{{" not in source:
+        if "{" in source:
+            _refuse_tags(source, 0)
+        return Template(source, (source,))
+    return Template(source, tuple(_pieces(source)))
+
+
+_Place: TypeAlias = tuple[str | int, ...]
+
+
+class _Leaf:
+    """A string of a tree that has `{{ }}` in it, and the keys that lead to it."""
+
+    __slots__ = ("place", "template")
+
+    def __init__(self, template: Template, place: _Place) -> None:
+        self.template = template
+        self.place = place
+
+    def build(self, leaf: Callable[[_Leaf], Json]) -> Json:
+        return leaf(self)
+
+
+class _Container:
+    """An object or list of which some values are rendered; the others stay as they are, in their order."""
+
+    __slots__ = ("fixed", "rendered")
+
+    def __init__(self, fixed: dict[str, Json] | list[Json], rendered: list[tuple[Any, _Node]]) -> None:
+        self.fixed = fixed
+        self.rendered = rendered
+
+    def build(self, leaf: Callable[[_Leaf], Json]) -> Json:
+        built: Any = self.fixed.copy()
+        for key, node in self.rendered:
+            built[key] = leaf(node) if type(node) is _Leaf else node.build(leaf)
+        return built
+
+
+_Node: TypeAlias = _Leaf | _Container
+
+
+class Tree:
+    """A JSON value whose strings are templates. Made by `compile_tree`.
+
+    `problems` holds one Problem per template that could not be compiled; a tree that has any must
+    not be rendered. Constant parts are shared between renderings: treat what you get as read-only.
+    """
+
+    __slots__ = ("_leaves", "_node", "problems", "value", "where")
+
+    def __init__(self, value: Json, where: str, growing: _Growing) -> None:
+        self.value = value
+        self.where = where
+        self._node = growing.node(value, (), 0)
+        self._leaves = tuple(growing.leaves)
+        self.problems = tuple(
+            Problem(code, _spell(where, place), what) for code, place, what in growing.problems
+        )
+
+    @property
+    def constant(self) -> bool:
+        """Whether no string has ``{{ }}`` in it."""
+        return self._node is None
+
+    @property
+    def references(self) -> tuple[tuple[str, Reference], ...]:
+        """Every reference with its place, such as ``steps[1].body.token``."""
+        return tuple(
+            (_spell(self.where, leaf.place), one) for leaf in self._leaves for one in leaf.template.references
+        )
+
+    def render(self, scope: Scope) -> Json:
+        """Return the value with every template rendered; raises StepError with its place."""
+        if self._node is None:
+            return self.value
+        limit = room = scope.run.max_text * VALUE_FACTOR
+
+        def leaf(one: _Leaf) -> Json:
+            nonlocal room
+            try:
+                value = one.template.render(scope)
+                if type(value) is str:
+                    room -= len(value)
+                elif isinstance(value, (list, dict)):
+                    room -= measure(value, limit)
+                if room < 0:
+                    raise too_long(limit)
+            except StepError as error:
+                where = error.where or _spell(self.where, one.place)
+                raise StepError(error.code, error.message, where) from None
+            return value
+
+        return self._node.build(leaf)
+
+    def is_secret(self, scope: Scope) -> bool:
+        """Tell whether any value in the tree is made from a secret."""
+        return any(leaf.template.is_secret(scope) for leaf in self._leaves)
+
+    def secret_values(self, scope: Scope) -> list[Json]:
+        """Return the secret values in the tree as they stand there, for a `Masker`."""
+        return [value for leaf in self._leaves for value in leaf.template.secret_values(scope)]
+
+
+def compile_tree(value: Json, where: str, compile_text: Callable[[str], Template] = compile_template) -> Tree:
+    """Compile every string of a JSON value; `where` is its place in the document.
+
+    Templates that cannot be compiled are all collected in `Tree.problems`. `compile_text` lets the
+    caller remember equal texts.
+    """
+    return Tree(value, where, _Growing(compile_text))
+
+
+class _Growing:
+    """What `compile_tree` has found so far; problems are (code, place, message)."""
+
+    def __init__(self, compile_text: Callable[[str], Template]) -> None:
+        self.compile_text = compile_text
+        self.leaves: list[_Leaf] = []
+        self.problems: list[tuple[str, _Place, str]] = []
+
+    def node(self, item: Json, place: _Place, depth: int) -> _Node | None:
+        if isinstance(item, str):
+            return self.text(item, place) if "{" in item else None
+        if depth > MAX_NESTING:
+            self.problems.append(("template.depth", place, f"nested deeper than {MAX_NESTING} levels"))
+            return None
+        if isinstance(item, dict):
+            for key in item:
+                if "{{" in key:
+                    what = f"the name {key!r} has {{{{ in it; only values can, so write the name out"
+                    self.problems.append(("template.key", place, what))
+            return self.container(item, item.items(), place, depth)
+        return self.container(item, enumerate(item), place, depth) if isinstance(item, list) else None
+
+    def container(
+        self, item: Json, entries: Iterable[tuple[Any, Json]], place: _Place, depth: int
+    ) -> _Node | None:
+        rendered = []
+        for key, one in entries:
+            # Most values are constants, and cost nothing but this look.
+            if ("{" in one) if type(one) is str else isinstance(one, (dict, list)):
+                node = self.node(one, (*place, key), depth + 1)
+                if node is not None:
+                    rendered.append((key, node))
+        return _Container(item, rendered) if rendered else None
+
+    def text(self, item: str, place: _Place) -> _Leaf | None:
+        try:
+            template = self.compile_text(item)
+        except TemplateError as error:
+            self.problems.append((error.code, place, error.message))
+            return None
+        if template.constant:
+            return None
+        leaf = _Leaf(template, place)
+        self.leaves.append(leaf)
+        return leaf
+
+
+def _spell(where: str, place: _Place) -> str:
+    return where + "".join(
+        f"[{key!r}]" if isinstance(key, int) or not _PLAIN_KEY.fullmatch(key) else f".{key}" for key in place
+    )

@@ -1,0 +1,1 @@
+"""Turns a trace into something to look at. No I/O: text comes out."""

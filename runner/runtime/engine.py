@@ -1,0 +1,373 @@
+"""Performs what the core asks for, and puts every thing that happens on a span. It decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final, assert_never
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runner.core import names, spans
+from runner.core.actions import Action, Close, Finish, Interruption, Open, Spot, Start
+from runner.core.commands import (
+    Command,
+    Emit,
+    FileContent,
+    GetToken,
+    Json,
+    Outcome,
+    ReadFile,
+    Refused,
+    Reply,
+    Response,
+    SendRequest,
+    StepFailure,
+    Token,
+    TokenSpec,
+    Wait,
+    Waited,
+    header,
+)
+from runner.core.program import failed, token_program
+from runner.core.progress import Progress
+from runner.core.result import StepResult
+from runner.core.trace import SpanRecord
+from runner.errors import StepError
+from runner.runtime.files import FileReader
+from runner.runtime.http import HttpClient
+from runner.runtime.tracing import Recorder
+
+MAX_FILE: Final = 20 * 1024 * 1024
+TEXT_TYPES: Final = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class CachedToken:
+    """One token of the run, asked for by one step at a time."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a run may do besides running. `timeout` is seconds for the whole run."""
+
+    trigger: str = "library"
+    timeout: float | None = None
+    outputs: bool = True
+    capture_bodies: bool = False
+
+
+class Engine:
+    """Runs one `Progress`. `results` are the steps' results in the order of the document."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        recorder: Recorder,
+        client: HttpClient,
+        files: FileReader | None = None,
+        options: EngineOptions | None = None,
+    ) -> None:
+        self.progress = progress
+        self.recorder = recorder
+        self.client = client
+        self.files = files
+        self.options = options or EngineOptions()
+        self.outcome: Outcome | None = None
+        self._ended: list[tuple[tuple[int, ...], StepResult]] = []
+        self._spans: dict[str, SpanRecord] = {}
+        self._leaves: dict[str, anyio.CancelScope] = {}
+        self._timers: dict[str, anyio.CancelScope] = {}
+        self._tokens: dict[TokenSpec, CachedToken] = {}
+        self._next_start = -inf
+        self._group: TaskGroup | None = None
+        self._root: SpanRecord | None = None
+
+    @property
+    def root(self) -> SpanRecord:
+        """The flow span; it exists once the run has begun."""
+        assert self._root is not None
+        return self._root
+
+    @property
+    def results(self) -> tuple[StepResult, ...]:
+        """The results so far, as the document lists the steps."""
+        return tuple(result for _, result in sorted(self._ended, key=lambda pair: pair[0]))
+
+    async def run(self) -> Outcome:
+        """Run to the end. Cancelled from outside, it ends every span and lets the cancellation go on."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                first = self._follow(self.progress.start())
+                if self.options.timeout is not None and self.outcome is None:
+                    group.start_soon(self._expire, "", self.options.timeout)
+                if first is not None:
+                    await self._leaf(first)
+        finally:
+            self._group = None
+            if self.outcome is None:
+                self._abandon("cancelled")
+        assert self.outcome is not None
+        return self.outcome
+
+    def interrupt(self, by: Interruption, path: str = "") -> None:
+        """Start nothing new at `path` and below, and end what runs there."""
+        for leaf in self.progress.interrupt(path, by):
+            self._leaves[leaf].cancel()
+
+    def _abandon(self, by: Interruption) -> None:
+        """End everything without waiting: the tasks are gone."""
+        for leaf in self.progress.interrupt("", by):
+            if self.outcome is None:
+                self._follow(self.progress.done(leaf, _interrupted(by)))
+        self.recorder.cut_off(by, f"the run was {by.replace('_', ' ')}")
+
+    # --- actions
+
+    def _follow(self, actions: Iterable[Action]) -> Start | None:
+        """Carry out actions; returns one start for the calling task to go on with."""
+        mine: Start | None = None
+        for action in actions:
+            match action:
+                case Start():
+                    if mine is None:
+                        mine = action
+                    elif self._group is not None:
+                        self._group.start_soon(self._leaf, action)
+                case Open(spot, timeout):
+                    self._open(spot)
+                    if timeout is not None and self._group is not None:
+                        self._group.start_soon(self._expire, spot.path, timeout)
+                case Close(spot, outcome):
+                    self._close(spot, outcome)
+                case Finish(outcome):
+                    self.outcome = outcome
+                    for timer in self._timers.values():
+                        timer.cancel()
+                case other:
+                    assert_never(other)
+        return mine
+
+    async def _expire(self, path: str, seconds: float) -> None:
+        if self.outcome is not None:
+            return
+        with anyio.CancelScope() as scope:
+            key = path if path not in self._timers else f"{path} "
+            self._timers[key] = scope
+            await anyio.sleep(seconds)
+            self.interrupt("timed_out", path)
+
+    async def _leaf(self, start: Start) -> None:
+        """Run a leaf, and then whatever it makes ready first, in the same task."""
+        going: Start | None = start
+        while going is not None:
+            outcome = await self._run_leaf(going)
+            going = self._follow(self.progress.done(going.spot.path, outcome))
+
+    async def _run_leaf(self, start: Start) -> Outcome:
+        path = start.spot.path
+        with anyio.CancelScope() as scope:
+            self._leaves[path] = scope
+            try:
+                await self._await_turn(start)
+                return await self._drive(start)
+            finally:
+                del self._leaves[path]
+                start.program.close()
+        flow = self.progress.root
+        return _interrupted(flow.interruption or "timed_out")
+
+    async def _await_turn(self, start: Start) -> None:
+        now = anyio.current_time()
+        begin = now + start.after
+        if start.spacing:
+            begin = max(begin, self._next_start)
+            self._next_start = begin + start.spacing
+        if begin > now:
+            await anyio.sleep_until(begin)
+
+    async def _drive(self, start: Start) -> Outcome:
+        span = self._open(start.spot)
+        program = start.program
+        try:
+            command = next(program)
+            while True:
+                command = program.send(await self._perform(command, span, start.spot))
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        except StepError as error:
+            return failed(error.code, error.message, error.where)
+        except Exception as error:
+            log.exception("step %r broke the runner", start.spot.path)
+            return failed("internal", f"a fault of the runner itself: {type(error).__name__}", "")
+
+    # --- commands
+
+    async def _perform(self, command: Command, span: SpanRecord, spot: Spot) -> Reply:
+        match command:
+            case SendRequest():
+                return await self._send(command, span, spot.id, spot.type)
+            case Wait(seconds):
+                await anyio.sleep(seconds)
+                return Waited(self._now())
+            case GetToken(spec, rejected):
+                return await self._token(spec, rejected, span, spot)
+            case ReadFile(path):
+                return await self._read(path)
+            case Emit(name, attributes):
+                self.recorder.event(span, name, attributes)
+                return Waited(self._now())
+            case other:
+                assert_never(other)
+
+    async def _send(self, command: SendRequest, parent: SpanRecord, task_id: str, task_type: str) -> Reply:
+        request = command.request
+        span = self.recorder.open(
+            names.attempt_span_name(request.method, command.template),
+            "client",
+            parent,
+            spans.request_attributes(command, task_id, task_type),
+        )
+        context = [("traceparent", self.recorder.traceparent(span))]
+        if self.recorder.tracestate:
+            context.append(("tracestate", self.recorder.tracestate))
+        try:
+            reply = await self.client.send(command, tuple(context))
+        except BaseException:
+            by = spans.INTERRUPTED[self.progress.root.interruption or "cancelled"]
+            self.recorder.end(span, "error", attributes={names.ERROR_TYPE: by}, hold=True)
+            raise
+        attributes = spans.reply_attributes(command, reply)
+        if self.options.capture_bodies and command.capture:
+            attributes |= _bodies(command, reply)
+        status = spans.reply_status(command, reply)
+        self.recorder.end(span, status, attributes=attributes, hold=True)
+        return reply
+
+    async def _token(self, spec: TokenSpec, rejected: str | None, parent: SpanRecord, spot: Spot) -> Reply:
+        cached = self._tokens.setdefault(spec, CachedToken())
+        async with cached.lock:
+            if cached.value is None or cached.value == rejected:
+                if rejected is not None:
+                    self.recorder.event(parent, names.EVENT_TOKEN_REFRESHED)
+                answer = await self._fetch_token(spec, parent, spot)
+                if isinstance(answer, Refused):
+                    return answer
+                self.recorder.masker.add(answer.value)
+                cached.value = answer.value
+            return Token(cached.value, self._now())
+
+    async def _fetch_token(self, spec: TokenSpec, parent: SpanRecord, spot: Spot) -> Token | Refused:
+        task_id = names.token_task_id(spot.id)
+        attributes: dict[str, Json] = {names.TASK_ID: task_id, names.TASK_TYPE: "http"}
+        span = self.recorder.open(names.step_span_name("http", task_id), parent=parent, attributes=attributes)
+        program = token_program(spec, self.progress.terms.origin)
+        try:
+            command = next(program)
+            while True:
+                if isinstance(command, SendRequest):
+                    command = program.send(await self._send(command, span, task_id, "http"))
+                else:
+                    command = program.send(await self._perform(command, span, spot))
+        except StopIteration as stop:
+            answer: Token | Refused = stop.value
+            if isinstance(answer, Refused):
+                failure = {names.ERROR_TYPE: answer.code, names.ERROR_MESSAGE: answer.message}
+                self.recorder.end(span, "error", answer.message, failure, hold=True)
+            return answer
+        finally:
+            self.recorder.end(span, hold=True)
+
+    async def _read(self, path: str) -> Reply:
+        if self.files is None:
+            return Refused("file.outside", "this flow was not loaded from a folder, so it may read no files")
+        try:
+            return FileContent(await self.files.read(path, MAX_FILE), self._now())
+        except StepError as error:
+            return Refused(error.code, error.message, self._now())
+
+    # --- spans
+
+    def _open(self, spot: Spot) -> SpanRecord:
+        if not spot.path:
+            attributes = spans.flow_attributes(spot.id, self.options.trigger)
+            span = self._root = self.recorder.open(names.flow_span_name(spot.id), attributes=attributes)
+        else:
+            parent = self._spans[spot.parent]
+            span = self.recorder.open(
+                spans.spot_name(spot), parent=parent, attributes=spans.spot_attributes(spot)
+            )
+        self._spans[spot.path] = span
+        return span
+
+    def _close(self, spot: Spot, outcome: Outcome) -> None:
+        span = self._spans.pop(spot.path, None)
+        at = None
+        if span is None:
+            span = self._open(spot)
+            del self._spans[spot.path]
+            at = span.start
+        timer = self._timers.pop(spot.path, None)
+        if timer is not None:
+            timer.cancel()
+        is_leaf = spot.type not in ("flow", "forEach", "until")
+        if outcome.failure is not None and is_leaf:
+            self.recorder.event(span, names.EVENT_EXCEPTION, spans.failure_event(outcome), at=at)
+        description = outcome.failure.message if outcome.failure is not None else ""
+        attributes = spans.outcome_attributes(outcome, outputs=self.options.outputs and bool(spot.path))
+        self.recorder.end(span, spans.outcome_status(outcome), description, attributes, at=at)
+        if spot.path:
+            self._ended.append((spot.order, _result(spot, outcome, span)))
+
+    def _now(self) -> float:
+        return self.recorder.now() / 1e9
+
+
+def _interrupted(by: Interruption) -> Outcome:
+    what = "the run was cancelled" if by == "cancelled" else "the time for it ran out"
+    return Outcome("failed", failure=StepFailure(f"run.{by}", what), ended_by=by)
+
+
+def _result(spot: Spot, outcome: Outcome, span: SpanRecord) -> StepResult:
+    return StepResult(
+        path=spot.path,
+        id=spot.id,
+        name=spot.name,
+        type=spot.type,
+        status=outcome.status,
+        reason=outcome.reason,
+        attempts=outcome.attempts,
+        duration_ms=span.duration_ms,
+        outputs=outcome.outputs,
+        error=outcome.failure,
+        visit=spot.visit,
+        detail=outcome.detail,
+        handled=outcome.handled,
+        tainted=outcome.tainted,
+    )
+
+
+def _bodies(command: SendRequest, reply: Reply) -> dict[str, Json]:
+    """Return the bodies as text, where they are text. The recorder masks them first and cuts them then."""
+    found: dict[str, Json] = {}
+    request = command.request
+    if request.body is not None and _is_text(header(request.headers, "content-type")):
+        found[names.HTTP_REQUEST_BODY_CONTENT] = request.body.decode("utf-8", "replace")
+    if isinstance(reply, Response) and _is_text(header(reply.headers, "content-type")):
+        found[names.HTTP_RESPONSE_BODY_CONTENT] = reply.body.decode("utf-8", "replace")
+    return found
+
+
+def _is_text(content_type: str | None) -> bool:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind.startswith(TEXT_TYPES) or kind.endswith(("+json", "+xml"))

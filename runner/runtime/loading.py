@@ -1,0 +1,93 @@
+"""From a file, a folder of files or a Python value to a flow and its plan."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.core.commands import Json
+from runner.core.document import MAX_BYTES, MAX_DEPTH, Document, parse
+from runner.core.model import Flow
+from runner.core.compiled import Plan
+from runner.core.plan import build_plan
+from runner.errors import FlowError, Problem
+from runner.platforms import read
+from runner.runtime.files import FileReader, read_document
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """What a document may be; `allow_files` are folders that it may read besides its own."""
+
+    max_bytes: int = MAX_BYTES
+    max_depth: int = MAX_DEPTH
+    allow_files: Sequence[Path] = ()
+
+
+def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None = None) -> Flow:
+    """Read a flow from a file (``-``: standard input) or a Python value.
+
+    Raises FlowError with every Problem when it is no flow. What is wrong inside a flow is told by
+    `check`.
+    """
+    limits = settings or LoadSettings()
+    if isinstance(source, Mapping):
+        return read(Document.of(dict(source), max_depth=limits.max_depth))
+    path = Path(source)
+    data = read_document(str(source), limits.max_bytes)
+    name = "" if str(source) == "-" else str(source)
+    document = parse(data, name=name or "<stdin>", max_bytes=limits.max_bytes, max_depth=limits.max_depth)
+    flow = read(document)
+    return replace(flow, home=str(path.resolve().parent), source=path.name) if name else flow
+
+
+def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
+    """Compile a flow and the flows that it runs as steps."""
+    limits = settings or LoadSettings()
+    return build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
+
+
+def check(flow: Flow) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a flow, errors and warnings, in the order of the document."""
+    return in_order(plan_of(flow).problems)
+
+
+def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Sort problems as they stand in their files."""
+
+    def place(problem: Problem) -> tuple[str, int, int]:
+        at = problem.place
+        return (at.file, at.line, at.column) if at is not None else ("", 0, 0)
+
+    return tuple(sorted(problems, key=place))
+
+
+class FlowFiles:
+    """Reads the flows that a flow names, below its own folder."""
+
+    def __init__(self, flow: Flow, limits: LoadSettings) -> None:
+        self._home = flow.home
+        self._limits = limits
+        self._files = FileReader(Path(flow.home), limits.allow_files)
+        self._shown = posixpath.dirname(flow.document.name) if flow.document is not None else ""
+        self._read: dict[str, Flow] = {}
+
+    def __call__(self, path: str, by: Flow) -> Flow:
+        """Return the flow at `path`, seen from `by`; raises StepError or FlowError."""
+        source = posixpath.normpath(posixpath.join(by.folder, path))
+        if source not in self._read:
+            data = self._files.read_now(source, self._limits.max_bytes)
+            name = posixpath.join(self._shown, source)
+            document = parse(
+                data, name=name, max_bytes=self._limits.max_bytes, max_depth=self._limits.max_depth
+            )
+            self._read[source] = replace(read(document), home=self._home, source=source)
+        return self._read[source]
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise FlowError when there are problems."""
+    if problems:
+        raise FlowError(in_order(problems))

@@ -1,0 +1,288 @@
+"""Puts a run together: everything that was given is checked at once, then the engine runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import anyio
+
+from runner.core.actions import Interruption
+from runner.core.commands import Json
+from runner.core.compiled import Plan
+from runner.core.inputs import check_inputs
+from runner.core.integration_flow import BinaryOut, IntegrationFlow
+from runner.core.integration_flow import read as read_integration_flow
+from runner.core.model import Flow
+from runner.core.progress import Progress
+from runner.core.redact import Masker, secret_name
+from runner.core.request import RunTerms
+from runner.core.result import RunResult, run_status
+from runner.core.scope import SECRET_HEADERS, RunValues, Scope, SecretNames
+from runner.core.text import MAX_TEXT, close_match
+from runner.core.trace import new_ulid
+from runner.errors import FlowError, Problem, errors_of
+from runner.runtime.engine import Engine, EngineOptions
+from runner.runtime.files import FileReader
+from runner.runtime.http import HttpClient, HttpSettings, Transport
+from runner.runtime.loading import LoadSettings, in_order, load, plan_of
+from runner.runtime.tracing import Listener, Recorder
+
+
+RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What a run is given besides its flow and inputs.
+
+    `env` is all that `{{env.X}}` can see; `secret_env` names values in it that are secret whatever
+    they are called. `text_inputs` are inputs that came as text and are read as their type. `timeout`
+    is seconds for the whole run. `transport` shares connections with other runs of the same event
+    loop.
+    """
+
+    run_id: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret_env: frozenset[str] = frozenset()
+    text_inputs: frozenset[str] = frozenset()
+    base_url: str | None = None
+    timeout: float | None = None
+    step_budget: int | None = None
+    max_text: int = MAX_TEXT
+    load: LoadSettings = field(default_factory=LoadSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    transport: Transport | None = None
+    traceparent: str | None = None
+    tracestate: str = ""
+    trigger: str = "library"
+    outputs: bool = True
+    capture_bodies: bool = False
+    listeners: Sequence[Listener] = ()
+
+
+class Run:
+    """One run, checked and ready. `recorder` holds its trace, before, while and after it runs.
+
+    Raises FlowError with every problem of the flow, its inputs, its env and its headers.
+    """
+
+    def __init__(self, flow: Flow, inputs: Mapping[str, Json], settings: RunSettings) -> None:
+        self.settings = settings
+        self.plan = plan_of(flow, settings.load)
+        self.inputs, problems = _checked(self.plan, inputs, settings)
+        if errors_of(problems):
+            raise FlowError(in_order(errors_of(problems)))
+        self.warnings = in_order([one for one in (*self.plan.problems, *problems) if not one.is_error])
+        self.run_id = settings.run_id or new_ulid(
+            time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+        )
+        self.masker = Masker()
+        secret = _learn_secrets(self.plan, self.inputs, settings, self.masker)
+        self.recorder = Recorder(
+            self.run_id,
+            masker=self.masker,
+            parent=settings.traceparent,
+            tracestate=settings.tracestate,
+            listeners=settings.listeners,
+        )
+        self._progress = self._make_progress(secret)
+        self._engine: Engine | None = None
+
+    def _make_progress(self, secret: SecretNames) -> Progress:
+        settings = self.settings
+        scope = Scope(
+            inputs=self.inputs,
+            env=settings.env,
+            headers=settings.headers,
+            run=RunValues(self.run_id, self.recorder.now() / 1e9, settings.max_text),
+            secret=secret,
+        )
+        terms = RunTerms(self.run_id, self.masker, settings.base_url)
+        return Progress(self.plan, scope, terms, step_budget=settings.step_budget)
+
+    async def execute(self) -> RunResult:
+        """Run to the end and return what came of it."""
+        settings = self.settings
+        home = self.plan.flow.home
+        files = FileReader(Path(home), settings.load.allow_files) if home else None
+        options = EngineOptions(
+            trigger=settings.trigger,
+            timeout=settings.timeout,
+            outputs=settings.outputs,
+            capture_bodies=settings.capture_bodies,
+        )
+        async with AsyncExitStack() as stack:
+            transport = settings.transport
+            if transport is None:
+                transport = await stack.enter_async_context(Transport(settings.http))
+            self._engine = Engine(self._progress, self.recorder, HttpClient(transport), files, options)
+            outcome = await self._engine.run()
+        root = self._engine.root
+        return RunResult(
+            run_id=self.run_id,
+            flow=self.plan.flow.label,
+            status=run_status(outcome),
+            start=root.start,
+            end=root.end or root.start,
+            trace_id=f"{root.trace_id:032x}",
+            inputs=self.inputs,
+            secret_inputs=self.plan.secret_inputs,
+            steps=self._engine.results,
+            outputs=outcome.outputs,
+            failure=outcome.failure,
+            masker=self.masker,
+            trace=self,
+        )
+
+    def interrupt(self, by: Interruption = "cancelled") -> None:
+        """End the run as soon as it can be, with its trace; call it from the run's event loop."""
+        if self._engine is not None:
+            self._engine.interrupt(by)
+
+    def write_trace(self, file: BinaryOut, name: str | None = None, description: str | None = None) -> None:
+        """Write the trace as an IntegrationFlow document, span by span."""
+        flow = self.plan.flow
+        self.recorder.write(
+            file, flow.label if name is None else name, flow.description if description is None else description
+        )
+
+    def integration_flow(self, name: str | None = None, description: str | None = None) -> IntegrationFlow:
+        """Return the trace as an IntegrationFlow."""
+        flow = self.plan.flow
+        return read_integration_flow(
+            {
+                "name": self.masker.mask(flow.label if name is None else name),
+                "description": self.masker.mask(flow.description if description is None else description),
+                "spans": list(self.recorder.spans()),
+            }
+        )
+
+
+async def run(
+    flow: Flow | str | Path | Mapping[str, Json],
+    inputs: Mapping[str, Json] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    settings: RunSettings | None = None,
+) -> RunResult:
+    """Check a flow with what it is given, run it, and return its result.
+
+    `env` and `headers` win over those in `settings`. Inside an application with a tracer of its own
+    the run becomes a child of the current span. Raises FlowError, with every Problem, before
+    anything is sent. A run that fails returns a result all the same: see `raise_for_failure`.
+    """
+    chosen = settings or RunSettings()
+    if chosen.traceparent is None:
+        parent, state = current_traceparent()
+        chosen = replace(chosen, traceparent=parent, tracestate=state)
+    chosen = replace(
+        chosen,
+        env=chosen.env if env is None else env,
+        headers=chosen.headers if headers is None else headers,
+    )
+    ready = flow if isinstance(flow, Flow) else load(flow, chosen.load)
+    return await Run(ready, inputs or {}, chosen).execute()
+
+
+def run_sync(
+    flow: Flow | str | Path | Mapping[str, Json],
+    inputs: Mapping[str, Json] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    settings: RunSettings | None = None,
+) -> RunResult:
+    """Do as `run` does, from code that has no event loop."""
+    return anyio.run(partial(run, flow, inputs, env=env, headers=headers, settings=settings))
+
+
+def current_traceparent() -> tuple[str | None, str]:
+    """Return the host application's current span as traceparent and tracestate, if it has one."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None, ""
+    from opentelemetry.trace import get_current_span
+
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return None, ""
+    flags = int(context.trace_flags) & 1
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}", context.trace_state.to_header()
+
+
+def _checked(
+    plan: Plan, given: Mapping[str, Json], settings: RunSettings
+) -> tuple[dict[str, Json], list[Problem]]:
+    """Check the flow and everything that was given for it; returns the input values and all problems."""
+    declared = plan.flow.inputs
+    values, problems = check_inputs(
+        declared or (), given, text=settings.text_inputs, open_inputs=declared is None
+    )
+    problems += plan.errors
+    if settings.run_id is not None and not RUN_ID.fullmatch(settings.run_id):
+        what = "use at most 128 of letters, digits, '.', '_', ':' and '-'"
+        problems.append(Problem("run.id", "", f"{settings.run_id!r} is no run id; {what}"))
+    needs, headers = plan.needs, {name.lower() for name in settings.headers}
+    for name, where in needs.env.items():
+        if name not in settings.env:
+            hint = close_match(name, settings.env)
+            what = f"no env value {name!r}{hint or f'; give it with -e {name}=…'}"
+            problems.append(_at(plan, "env.missing", where, what))
+    for name, where in needs.headers.items():
+        if name not in headers:
+            what = f"no header {name!r}; give it with --header '{name}: …'"
+            problems.append(_at(plan, "header.missing", where, what))
+    for name, where in needs.inputs.items():
+        if name not in values:
+            what = f"no input {name!r}; give it with -i {name}=…"
+            problems.append(_at(plan, "input.missing", where, what))
+    for name, where in needs.flat.items():
+        if name not in values and name not in settings.env:
+            what = f"{name!r} is no step; as an input give -i {name}=…, as an env value -e {name}=…"
+            problems.append(_at(plan, "reference.unknown", where, what))
+    return values, problems
+
+
+def _at(plan: Plan, code: str, where: str, what: str) -> Problem:
+    document = plan.flow.document
+    place = document.locate(plan.flow.prefix + where) if document is not None else None
+    return Problem(code, where, what, place=place)
+
+
+def _learn_secrets(
+    plan: Plan, inputs: Mapping[str, Json], settings: RunSettings, masker: Masker
+) -> SecretNames:
+    """Tell the masker every secret that is known before the run (SEMANTICS, Secrets)."""
+    env = frozenset(name for name in settings.env if name in settings.secret_env or secret_name(name))
+    for name in env:
+        masker.add(settings.env[name])
+    for name in plan.secret_inputs:
+        masker.add(inputs.get(name))
+    for name, value in settings.headers.items():
+        if name.lower() in SECRET_HEADERS:
+            masker.add(value)
+    for value in (*settings.env.values(), *inputs.values(), settings.base_url):
+        _learn_userinfo(value, masker)
+    return SecretNames(plan.secret_inputs, env)
+
+
+def _learn_userinfo(value: Json, masker: Masker) -> None:
+    if not isinstance(value, str) or "@" not in value or "://" not in value:
+        return
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        return
+    if password:
+        masker.add(password)
+        masker.add(unquote(password))
