@@ -257,12 +257,12 @@ def _not_object(value: Json, place: Place | None) -> Problem:
     return Problem("document.not_object", "", what, place=place)
 
 
-def _nearest(found: Found, path: Path, *, key: bool) -> Place | None:
-    for length in range(len(path), -1, -1):
-        places = found.get(path[:length])
-        if places is not None:
-            return places[0] if key and length == len(path) else places[1]
-    return None
+def _nearest(found: Found, path: Path, *, key: bool) -> Place:
+    length = len(path)
+    while path[:length] not in found:
+        length -= 1
+    key_place, value_place = found[path[:length]]
+    return key_place if key and length == len(path) else value_place
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode as _b64encode
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -85,11 +86,14 @@ def _number(operator: str, left: Json, right: Json) -> Json:
     if operator == "*" and whole and left.bit_length() + right.bit_length() > MAX_INTEGER_BITS:
         raise StepError("limit.text", "a product has more than 4000 digits")
     try:
-        return _ARITHMETIC[operator](left, right)
+        result = _ARITHMETIC[operator](left, right)
     except ZeroDivisionError:
         raise _refuse(f"{operator} by zero") from None
     except OverflowError:
         raise _refuse(f"a number is too large for {operator}") from None
+    if isinstance(result, float) and not isfinite(result):
+        raise _refuse(f"the result of {operator} is too large")
+    return result
 
 
 _ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -183,7 +187,7 @@ def _replace(allowance: Allowance, value: Json, old: Json, new: Json, count: Jso
 
 def _int(_: Allowance, value: Json, default: Json = NO_VALUE) -> Json:
     number = _to_number(value)
-    if number is None or number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+    if number is None or (isinstance(number, float) and not isfinite(number)):
         return _or_default(value, default, "whole number")
     return int(number)
 

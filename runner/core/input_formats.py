@@ -27,7 +27,7 @@ _ATOM = re.compile(
 _FREE_SPACING = re.compile(r"\(\?(?:#|[a-zA-Z]*x)")
 
 _LOCAL_PART = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}")
-_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
+_LABEL = re.compile(r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?")
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f\"<>\\^`{|}]")
 
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -71,9 +71,9 @@ def matches(value: str, limit: Json) -> bool:
 
 
 def _compiled(limit: Json) -> regex.Pattern[str]:
-    """Compile a pattern as PCRE reads it, bare or as ``/pattern/flags``; raises ValueError with a sentence.
+    r"""Compile a pattern as PCRE reads it, bare or as ``/pattern/flags``; raises ValueError with a sentence.
 
-    As in PCRE, the classes ``\\d \\w \\s`` are ASCII unless the flag ``u`` is given.
+    As in PCRE, the classes ``\d \w \s`` are ASCII unless the flag ``u`` is given.
     """
     import regex
 
@@ -83,11 +83,9 @@ def _compiled(limit: Json) -> regex.Pattern[str]:
     source, letters = (delimited[2], delimited[3]) if delimited else (limit, "")
     flags = regex.UNICODE if "u" in letters else regex.ASCII
     for letter in letters:
-        if letter not in "imsxuDAUJSX":
-            raise ValueError(f"has the unknown flag {letter!r}")
+        if letter not in "imsxuDUJSX":
+            raise ValueError(f"has the flag {letter!r}, which is not supported")
         flags |= {"i": regex.I, "m": regex.M, "s": regex.S, "x": regex.X}.get(letter, 0)
-    if "A" in letters:
-        source = rf"\G(?:{source})"
     _check_size(source, letters)
     try:
         return regex.compile(source, flags)
@@ -202,7 +200,7 @@ def is_date(value: str, limit: Json) -> bool:
 
 
 def _date_parts(limit: str) -> list[tuple[str, bool]]:
-    """Return each character of a format and whether it stands for itself (not a letter, or behind a backslash)."""
+    """Return each character of a format, and whether it is no letter or stands behind a backslash."""
     return [
         (match[0][-1], len(match[0]) > 1 or not match[0].isalpha())
         for match in re.finditer(r"\\.|.", limit, re.DOTALL)

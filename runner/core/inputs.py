@@ -99,7 +99,7 @@ def check_inputs(
 
 
 def check_fields(fields: Sequence[InputField]) -> list[Problem]:
-    """Return what is wrong with the declarations of `flow_inputs` (facts: names, types and rules of GASSAPI)."""
+    """Return what is wrong with the declarations of `flow_inputs`; what GASSAPI passes over is a warning."""
     problems: list[Problem] = []
     seen: set[str] = set()
     for index, field in enumerate(fields):
@@ -117,7 +117,7 @@ def check_fields(fields: Sequence[InputField]) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One rule of `validation`: the types it is for, what is wrong with its limit, and when a value keeps it."""
+    """A rule of `validation`: the types it is for, what is wrong with its limit, when a value keeps it."""
 
     types: frozenset[str]
     flaw: Callable[[Json], str]
@@ -298,8 +298,9 @@ def _check(
     typed = _typed(kind, value)
     if typed is UNSET:
         return value, [("input.type", f"invalid type {_kind(value)!r}, must be {kind}")]
-    if not isinstance(typed, bytes) and any(True for _ in value_problems(typed, max_depth=MAX_DEPTH)):
-        return typed, [("input.json", "the value is not JSON, or nested too deep")]
+    odd = None if isinstance(typed, bytes) else next(value_problems(typed), None)
+    if odd is not None:
+        return typed, [("input.json", odd.what)]
     return typed, [*_format_breaches(field, typed), *_breaches(field, typed, file_name)]
 
 
@@ -349,9 +350,11 @@ def _typed(kind: str, value: Json) -> Json:
         return UNSET
     if isinstance(value, float) and not math.isfinite(value):
         return UNSET
-    if kind == "integer":
-        return int(value) if value % 1 == 0 else UNSET
-    return value
+    return _integer(value) if kind == "integer" else value
+
+
+def _integer(value: Json) -> Json:
+    return int(value) if value % 1 == 0 else UNSET
 
 
 def _from_text(kind: str, text: Json) -> Json:

@@ -28,6 +28,7 @@ _LONE_SURROGATE = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])", re.DOTALL
 )
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ROUNDS = 10  # a document that nests deeper than twice this is rare, and a closer look then costs less
 _DECODER = json.JSONDecoder()
 
 
@@ -143,7 +144,7 @@ def _is_bad_number(token: str) -> bool:
 
 
 def _is_lone(token: str) -> bool:
-    return token[0] == '"' and not encodable(json.loads(token))
+    return token[0] == '"' and not encodable(json.loads(token) if "\\u" in token else token)
 
 
 def encodable(text: str) -> bool:
@@ -165,7 +166,7 @@ def _brackets_may_exceed(data: bytes, max_depth: int) -> bool:
     Brackets inside strings are counted too, so True means only that it takes a closer look.
     """
     left = data.translate(None, _NOT_BRACKETS)
-    for _ in range(max_depth // 2):
+    for _ in range(min(max_depth // 2, _ROUNDS)):
         if not left:
             return False
         shorter = left.replace(b"{}", b"").replace(b"[]", b"")

@@ -53,8 +53,11 @@ def condition_outcome(plan: StepPlan, scope: Scope) -> Outcome | None:
 
 
 def is_final(outcome: Outcome) -> bool:
-    """Whether nothing may handle the failure: an interruption, or the end of the step budget."""
-    spent = outcome.failure is not None and outcome.failure.code == "limit.steps"
+    """Whether nothing may handle the failure: an interruption, or the end of a bound on the run.
+
+    A bound that an edge could handle would be none: two steps could pass it to each other for ever.
+    """
+    spent = outcome.failure is not None and outcome.failure.code in ("limit.steps", "limit.visits")
     return spent or outcome.ended_by is not None
 
 

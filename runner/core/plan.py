@@ -172,7 +172,7 @@ class ReferenceCheck:
         root = reference.root
         if root in RESERVED:
             self._problem("reference.unsupported", where, f"{root!r} has no values here")
-        elif reference.path or reference.text.startswith("$"):
+        elif reference.path:
             known = [*self.positions, "input", "env", "headers", *RUN_VALUES]
             self._problem("reference.unknown_step", where, f"no step {root!r}{close_match(root, known)}")
         elif (self.declared is None or root not in self.declared) and not reference.soft:

@@ -98,9 +98,8 @@ class Progress:
             while self.ended:
                 owner, key, spot, outcome = self.ended.popleft()
                 owner.child_done(key, spot, outcome)
-            for flow in list(self.waiting):
-                flow.pump()
-            if not self.ended:
+            started = [flow.pump() for flow in list(self.waiting)]
+            if not self.ended and not any(started):
                 break
         actions, self.actions = self.actions, []
         return actions
@@ -110,8 +109,8 @@ class FlowRun:
     """A flow that runs: the whole run, or the flow of a flow step (then with an `owner`)."""
 
     __slots__ = (
-        "all_left", "any_left", "any_taken", "around", "children", "each_taken", "failure", "interrupted",
-        "key", "missed", "nodes", "open", "owner", "plan", "run", "running", "scope", "slots", "spot", "state",
+        "all_left", "any_left", "any_taken", "around", "busy", "children", "decided", "each_taken", "failure",
+        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "run", "running", "scope", "slots", "spot", "state",
         "step", "stopped", "visits",
     )  # fmt: skip
 
@@ -122,9 +121,9 @@ class FlowRun:
         self.run, self.plan, self.scope, self.spot = run, plan, scope, spot
         self.owner, self.key, self.around, self.step = owner, key, around, step
         config = plan.flow.config
-        limit = config.max_concurrency if config.parallel else 1
-        self.slots: Slots = Slots(limit, around.slots if around else None)
-        self.nodes: list[int] = []  # heap of ready leaves, by their position in the list
+        self.slots: Slots = Slots(config.max_concurrency, around.slots if around else None)
+        self.nodes: list[int] = []  # heap of ready steps, by their position in the list
+        self.busy: set[int] = set()  # steps that were started
         self.children: deque[tuple[Container, int]] = deque()
         self.state = bytearray(len(plan.steps))
         self.open = len(plan.steps)  # steps that are undecided
@@ -135,6 +134,7 @@ class FlowRun:
         self.missed: set[int] = set()
         self.any_taken: set[int] = set()
         self.each_taken: deque[int] = deque()
+        self.decided: set[tuple[int, int]] = set()  # edges out of steps that may run several times
         self.failure: StepFailure | None = None
         self.stopped = ""
         self.interrupted: Interruption | None = None
@@ -214,19 +214,42 @@ class FlowRun:
         by = self.interruption or "cancelled"
         return Outcome("failed", failure=StepFailure(f"run.{by}", by.replace("_", " ")), ended_by=by)
 
-    def pump(self) -> None:
-        """Launch ready children, then ready steps in list order, as far as the slots go."""
-        while (self.children or self.nodes) and self.slots.take():
-            if self.children:
-                owner, key = self.children.popleft()
-                owner.launch(key)
-            else:
-                self.launch(heapq.heappop(self.nodes))
+    def pump(self) -> bool:
+        """Start what is ready as far as the slots go; returns whether anything was started.
+
+        Children of containers come first, then steps in list order. Without `config.parallel` one
+        step at a time; the items of its loop may still run together.
+        """
+        started = False
+        while self._start_child() or self._start_step():
+            started = True
         if not self.children and not self.nodes:
             self.run.waiting.pop(self, None)
+        return started
+
+    def _start_child(self) -> bool:
+        if not self.children or not self.slots.take():
+            return False
+        owner, key = self.children.popleft()
+        owner.launch(key)
+        return True
+
+    def _start_step(self) -> bool:
+        if not self.nodes or (self.busy and not self.plan.flow.config.parallel):
+            return False
+        plan = self.plan.steps[self.nodes[0]]
+        is_leaf = plan.for_each is None and not isinstance(plan.work, FlowWork) and not polls(plan)
+        if is_leaf and not self.slots.take():
+            return False
+        self.busy.add(heapq.heappop(self.nodes))
+        if is_leaf:
+            self.launch(plan.index)
+        else:
+            begin_step(self, self, plan.index, self._spot_of(plan), plan, self.scope)
+        return True
 
     def launch(self, key: int) -> None:
-        """Start the program of a leaf step."""
+        """Start the program of a leaf step, which has its slot."""
         plan = self.plan.steps[key]
         self.start_leaf(self, key, self._spot_of(plan), plan, self.scope)
 
@@ -237,6 +260,7 @@ class FlowRun:
             outcome = self._failed(plan, outcome)
         self.act(Close(spot, outcome))
         self.running -= 1
+        self.busy.discard(key)
         self.state[key] = SUCCEEDED if outcome.status == "succeeded" else OTHERWISE
         if outcome.status == "succeeded" and outcome.outputs:
             self.scope.outputs[plan.id] = outcome.outputs
@@ -281,10 +305,14 @@ class FlowRun:
         while todo:
             node, ended = todo.popleft()
             may_return = node in graph.each and self.visits.get(node, 0) < graph.max_visits[node]
-            for arc in graph.leaving(node):
+            for number, arc in enumerate(graph.leaving(node)):
                 taken = is_taken(arc.when, ended)
                 if not taken and may_return and ended.reason != "unreached":
                     continue  # a later visit may still take it
+                if node in graph.each and arc.group != "each":
+                    if (node, number) in self.decided:
+                        continue  # an earlier visit has decided it
+                    self.decided.add((node, number))
                 unreached = self._edge_decided(arc, taken=taken)
                 if unreached is not None:
                     todo.append((arc.target, unreached))
@@ -296,7 +324,7 @@ class FlowRun:
             if taken:
                 self._activate(node)
             return None
-        if self.state[node] != UNDECIDED or (arc.group == "any" and not self.any_left[node]):
+        if self.state[node] != UNDECIDED:
             return None
         if arc.group == "all":
             self.all_left[node] -= 1
@@ -337,8 +365,6 @@ class FlowRun:
         outcome = self._ended_before_start(node, plan)
         if outcome is not None:
             self.end(self, node, self._spot_of(plan), outcome)
-        elif plan.for_each is not None or isinstance(plan.work, FlowWork) or polls(plan):
-            begin_step(self, self, node, self._spot_of(plan), plan, self.scope)
         else:
             heapq.heappush(self.nodes, node)
             self.run.waiting[self] = None

@@ -240,10 +240,9 @@ def _probe(value: str) -> str:
 def _forms(value: str) -> Iterator[_Form]:
     yield _Form(_probe(value), _spellings(value))
     yield _Form("\\u", map(_escaped, value))
-    encodings = dict.fromkeys(value.encode(code, "ignore") for code in ("utf-8", "latin-1"))
-    for encoded in encodings:
-        if encoded:
-            yield from _base64_forms(encoded)
+    yield from _base64_forms(_utf8(value))
+    if not value.isascii() and max(value) <= "\xff":  # basic authentication of old clients
+        yield from _base64_forms(value.encode("latin-1"))
 
 
 def _spellings(value: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from math import isfinite
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, nodes, pass_context
@@ -20,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from runner.core.commands import Json
-from runner.core.filters import FILTERS, NO_VALUE, TESTS, Allowance, binary, concat
+from runner.core.filters import FILTERS, MAX_INTEGER_BITS, NO_VALUE, TESTS, Allowance, binary, concat
 from runner.core.reference import Reference, TemplateError, entry, spell
 from runner.core.text import close_match
 
@@ -145,7 +146,7 @@ def parse(source: str) -> nodes.Expr:
         raise TemplateError("template.dash", what)
     try:
         tree = _parsed(source)
-    except (TemplateSyntaxError, ValueError, ArithmeticError, MemoryError) as error:
+    except (TemplateSyntaxError, ValueError) as error:
         raise TemplateError("template.syntax", _explain(source, bare, error)) from None
     except RecursionError:
         raise _too_deep() from None
@@ -182,11 +183,19 @@ def _check(tree: nodes.Expr) -> None:
             raise TemplateError("template.forbidden", _forbidden(node))
         if isinstance(node, (nodes.Filter, nodes.Test)):
             _check_named(node)
-        if isinstance(node, nodes.Pair) and not (
-            isinstance(node.key, nodes.Const) and isinstance(node.key.value, str)
-        ):
+        if isinstance(node, nodes.Const):
+            _check_number(node.value)
+        if isinstance(node, nodes.Pair) and not isinstance(getattr(node.key, "value", None), str):
             raise TemplateError("template.forbidden", "a key of an object must be a text in quotes")
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
+
+
+def _check_number(value: Json) -> None:
+    # Jinja2 writes constants into Python source, where these cannot stand.
+    if (isinstance(value, float) and not isfinite(value)) or (
+        isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS
+    ):
+        raise TemplateError("template.syntax", "a number in an expression is too large")
 
 
 def _forbidden(node: nodes.Node) -> str:
@@ -285,8 +294,7 @@ def compile_tree(tree: nodes.Expr, *, soft: bool) -> Callable[[dict[str, Json], 
         names: dict[str, Any] = {_PREFIX + name: value for name, value in roots.items()}
         names[_ALLOWANCE] = Allowance(limit)
         context = template.new_context(names, shared=True)
-        for _ in template.root_render_func(context):
-            pass
+        list(template.root_render_func(context))
         return _defined(context.vars[_RESULT])
 
     return evaluate

@@ -360,6 +360,11 @@ class Tree:
         """Return the secret values in the tree as they stand there, for a `Masker`."""
         return [value for leaf in self._leaves for value in leaf.template.secret_values(scope)]
 
+    def secret_keys(self, scope: Scope) -> frozenset[str]:
+        """Return the keys of an object under which something is made from a secret."""
+        secret = (leaf for leaf in self._leaves if leaf.place and leaf.template.is_secret(scope))
+        return frozenset(str(leaf.place[0]) for leaf in secret)
+
 
 def compile_tree(value: Json, where: str, compile_text: Callable[[str], Template] = compile_template) -> Tree:
     """Compile every string of a JSON value; `where` is its place in the document.

@@ -18,20 +18,24 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.core.commands import Json
 from runner.core.document import Document
-from runner.core.model import Config, Edge, Flow, InputField, Step
+from runner.core.model import Config, Edge, Flow, InputField, Retry, Step, Until
 from runner.core.text import close_match
 from runner.errors import Problem
 
 T = TypeVar("T")
 
 RECORD_KEYS = frozenset(
-    {"name", "description", "folder_id", "flow_inputs", "flow_data", "is_active", "ui_data", "id"}
-)
+    {
+        "name", "description", "folder_id", "flow_inputs", "flow_data", "is_active", "ui_data", "id", "project_id",
+        "created_by", "created_at", "updated_at", "ai_version", "generation_strategy", "complexity_score",
+    }
+)  # fmt: skip
 DATA_KEYS = frozenset({"version", "steps", "config", "edges"})
 PATCH_KEYS = frozenset({"name", "description", "folder_id", "flow_inputs", "is_active"})
 OBJECTS = frozenset(
     {"headers", "outputs", "config", "validation", "query", "form", "multipart", "inputs", "set", "retry"}
 )
+NESTED = {"retry": Retry, "until": Until}
 KNOWN_VERSIONS = frozenset({"1", "1.0"})
 
 
@@ -150,6 +154,7 @@ class _Reader:
         for index, one in enumerate(cleaned):
             if isinstance(one, dict) and not known.keys() >= one.keys():
                 self._near_misses(one, known.keys(), f"{_place(where, index)}.")
+            self._nested_near_misses(one, f"{_place(where, index)}.")
         adapter = adapter_of(kind)
         try:
             return list(adapter.validate_python(cleaned))
@@ -159,19 +164,26 @@ class _Reader:
     def _mended(
         self, adapter: TypeAdapter[list[T]], values: list[Json], where: str, error: ValidationError
     ) -> list[T]:
+        mended = list(values)
+        told: set[str] = set()
         for wrong in error.errors(include_url=False, include_context=False):
-            index, *rest = wrong["loc"]
-            path, key = _path_in(values[int(index)], rest)
-            place = f"{_place(where, int(index))}{path}"
-            self._problem("document.type", place, _reason(wrong["type"], wrong["msg"], wrong["input"]))
-            if not isinstance(values[int(index)], dict):
-                values[int(index)] = {}
-            elif key is not None:
-                values[int(index)].pop(key, None)
+            index, rest = int(wrong["loc"][0]), wrong["loc"][1:]
+            path, key = _path_in(values[index], rest)
+            place = f"{_place(where, index)}{path}"
+            if place not in told:  # a value that fits no member of a union has an error for each
+                told.add(place)
+                self._problem("document.type", place, _reason(wrong["type"], wrong["msg"], wrong["input"]))
+            whole = mended[index] if isinstance(mended[index], dict) else {}
+            mended[index] = {name: one for name, one in whole.items() if name != key}
         try:
-            return list(adapter.validate_python(values))
+            return list(adapter.validate_python(mended))
         except ValidationError:
             return []
+
+    def _nested_near_misses(self, value: Json, where: str) -> None:
+        for name, kind in NESTED.items() if isinstance(value, dict) else ():
+            if isinstance(value.get(name), dict):
+                self._near_misses(value[name], wire_names(kind).keys(), f"{where}{name}.")
 
     def _near_misses(self, given: Mapping[str, Json], known: Any, where: str) -> None:  # noqa: ANN401
         for name in given.keys() - known:

@@ -72,7 +72,9 @@ class Transport:
     def __init__(self, settings: HttpSettings | None = None, router: Router | None = None) -> None:
         self.settings = settings or HttpSettings()
         self.router: Router = router or ProxyRouter(self.settings.proxies)
-        self.slots = anyio.CapacityLimiter(self.settings.max_connections)
+        # A slot that is free is taken without yielding: else every connection would look idle to the pool,
+        # which examines each idle one for each request.
+        self.slots = anyio.Semaphore(self.settings.max_connections, fast_acquire=True)
         self._pools: dict[tuple[bool, str | None, str | None], httpx.AsyncHTTPTransport] = {}
         # What is set wrong is told before anything is sent.
         if self.settings.tls != TlsOptions():
@@ -182,7 +184,7 @@ class HttpClient:
                 message = "the answer's body is not in the coding that its content-encoding names"
                 return self._failed(progress, "http.protocol", "httpx.DecodingError", message)
             except _NETWORK_TROUBLE as error:
-                return self._failed(progress, *explain(error, progress, command.timeout))
+                return self._failed(progress, *explain(error, progress))
         message = timeout_message(progress, command.timeout)
         return self._failed(progress, "http.timeout", "timeout", message)
 

@@ -71,22 +71,27 @@ def _load(what: str, path: Path, load: Callable[[], None]) -> None:
     try:
         load()
     except ssl.SSLError as error:
-        reason = "the key is encrypted or does not fit" if error.reason is None else _words(error)
+        reason = _words(error) if _reason(error) else "the key is encrypted or does not fit"
         raise SurroundingsError(f"the {what} {str(path)!r} cannot be used: {reason}") from error
     except OSError as error:
         reason = (error.strerror or "it cannot be opened").lower()
         raise SurroundingsError(f"the {what} {str(path)!r} cannot be read: {reason}") from error
 
 
+def _reason(error: ssl.SSLError) -> str:
+    reason: str | None = getattr(error, "reason", None)  # only errors that OpenSSL made have one
+    return reason or ""
+
+
 def _words(error: ssl.SSLError) -> str:
-    return (error.reason or "unknown reason").replace("_", " ").lower()
+    return _reason(error).replace("_", " ").lower() or "unknown reason"
 
 
 def tls_message(error: ssl.SSLError) -> str:
     """Say in a sentence why TLS failed, with a remedy where there is one."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(error)
-    reason = error.reason or ""
+    reason = _reason(error)
     for known, message in _REASONS.items():
         if reason.endswith(known):
             return message

@@ -106,13 +106,14 @@ def timeout_message(progress: Progress, seconds: float) -> str:
     return f"{_TIMED_OUT[progress.stage]} within {seconds:g} s; `timeout` sets how long to wait"
 
 
-def explain(error: Exception, progress: Progress, seconds: float) -> tuple[str, str, str]:
+def explain(error: Exception, progress: Progress) -> tuple[str, str, str]:
     """Return the code, the `error.type` and the message for an exception of the library.
 
     The type is spelled as httpx spells it whichever library is at work, so that traces can be compared.
     """
     if isinstance(error, httpx.TimeoutException):
-        return "http.timeout", "timeout", timeout_message(progress, seconds)
+        # Ours is the only deadline set, so this is the system's own, after minutes.
+        return "http.timeout", "timeout", f"{_TIMED_OUT[progress.stage]}: the network gave up"
     kind = type(error)
     module = "httpx" if kind.__module__.partition(".")[0] == LIBRARY else kind.__module__
     name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

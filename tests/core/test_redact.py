@@ -77,13 +77,13 @@ def test_a_secret_is_masked_in_base64_wherever_it_lies_on_the_grid(secret, encod
 
 
 def test_a_latin_1_password_is_masked_in_basic_authentication():
-    text = base64.b64encode("uživatel:žluťoučký".encode("latin-1", "ignore")).decode()
-    assert MASK in Masker(["žluťoučký"]).mask(text)
-    assert MASK in Masker(["façade"]).mask(base64.b64encode("u:façade".encode("latin-1")).decode())
+    text = base64.b64encode("u:façade".encode("latin-1")).decode()
+    assert Masker(["façade"]).mask(f"Basic {text}") == f"Basic dT{MASK}"
 
 
-def test_a_value_without_any_latin_1_character_has_no_such_form():
-    assert Masker(["пароль"]).mask("AAAA====") == "AAAA===="
+@pytest.mark.parametrize("secret", ["ĀéĀĀ", "\ud800\ud800\ud800é", "пароль"])
+def test_a_value_that_latin_1_cannot_hold_does_not_mask_what_is_left_of_it(secret):
+    assert Masker([secret]).mask("AAAA 6Q== ") == "AAAA 6Q== "
 
 
 def test_a_short_secret_is_masked_only_where_it_is_the_whole_text():
@@ -197,7 +197,19 @@ def test_no_text_makes_masking_slow(secret, text):
 
 @pytest.mark.parametrize(
     "name",
-    "API_TOKEN api-key dbPassword APIKey TOKEN2 GOOGLE_CREDENTIALS session X_AUTH MY.SECRET openai_apikey PASSWD PASS Cookie KEYS".split(),
+    [
+        *(
+            "API_TOKEN",
+            "api-key",
+            "dbPassword",
+            "APIKey",
+            "TOKEN2",
+            "GOOGLE_CREDENTIALS",
+            "session",
+            "X_AUTH",
+        ),
+        *("MY.SECRET", "openai_apikey", "PASSWD", "PASS", "Cookie", "KEYS"),
+    ],
 )
 def test_a_name_with_a_secret_word_is_secret(name):
     assert secret_name(name)

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.reference import FieldsAnyCase, Missing, Reference, TemplateError, entry, parse_path, spell, walk
+from runner.core.reference import (
+    FieldsAnyCase,
+    Missing,
+    Reference,
+    TemplateError,
+    entry,
+    parse_path,
+    spell,
+    walk,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,9 @@ def test_what_is_not_wholly_a_path_is_none(text):
     assert parse_path(text) is None
 
 
-@pytest.mark.parametrize("text", ["a" * 50_000, "a" + ".b" * 50_000 + "!", "a['" * 20_000, "a" + "[0]" * 30_000 + "["])
+@pytest.mark.parametrize(
+    "text", ["a" * 50_000, "a" + ".b" * 50_000 + "!", "a['" * 20_000, "a" + "[0]" * 30_000 + "["]
+)
 def test_a_long_text_is_read_in_linear_time(text):
     parse_path(text)
 
@@ -91,11 +102,20 @@ def test_an_entry_of_something_without_entries_is_a_key_error():
 
 def test_a_template_error_says_what_and_where():
     error = TemplateError("template.empty", "nothing here", 3)
-    assert (error.code, error.message, error.offset, str(error)) == ("template.empty", "nothing here", 3, "nothing here")
+    assert (error.code, error.message, error.offset, str(error)) == (
+        "template.empty",
+        "nothing here",
+        3,
+        "nothing here",
+    )
 
 
 names = st.from_regex(r"\A[A-Za-z0-9_$][A-Za-z0-9_$-]*\Z")
-keys = names | st.integers(-999, 999) | st.text(st.characters(exclude_characters="'\"\\", exclude_categories=["C", "Z"]), min_size=1)
+keys = (
+    names
+    | st.integers(-999, 999)
+    | st.text(st.characters(exclude_characters="'\"\\", exclude_categories=["C", "Z"]), min_size=1)
+)
 
 
 @given(st.lists(keys, max_size=5))

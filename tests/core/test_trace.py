@@ -344,3 +344,7 @@ def test_the_execution_id_is_the_run_id_or_made_from_it():
         == "01ARYZ6S41" + trace.new_ulid(0, 0xB4C05DF04575822CEC85)[10:]
     )
     assert trace.execution_id("run-7", 1) != trace.execution_id("run-8", 1)
+
+
+def test_a_document_begins_with_its_name_and_description():
+    assert trace.head('a"b', "é") == '{"name":"a\\"b","description":"é","spans":['.encode()

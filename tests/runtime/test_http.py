@@ -311,6 +311,7 @@ async def test_what_is_no_url_is_named_and_nothing_is_sent(client, url):
         {"headers": [("Transfer-Encoding", "br")], "body": b"x", "method": "POST"},
         {"method": "GE T"},
         {"method": ""},
+        {"method": "POST", "parts": (Part(f"{SECRET}\ud800", b"1"),)},
         {"method": "POST", "parts": (Part("a", b"1", "f", f"text/plain\r\n{SECRET}"),)},
     ],
 )
