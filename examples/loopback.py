@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.note(request, status)
         self.reply(status, body, headers)
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - what http.server calls
 
     def read(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -147,7 +147,9 @@ def main():
     parser.add_argument("--log", type=Path, metavar="FILE", help="write each request as a line of JSON")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run beside it")
     given = parser.parse_args()
-    server = Server(find_api(given.example), port=given.port, busy=given.busy, pause=given.pause, log=given.log)
+    server = Server(
+        find_api(given.example), port=given.port, busy=given.busy, pause=given.pause, log=given.log
+    )
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         if given.command:

@@ -19,7 +19,7 @@ class Api:
                 return self.token(request, known)
             case "GET", "/accounts" | "/accounts/a-1":
                 if len(self.tokens) < 2 or known != f"Bearer {self.tokens[-1]}":
-                    return 401, {"error": "invalid_token"}, {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                    return 401, {"error": "invalid_token"}, {"WWW-Authenticate": "Bearer"}
                 one = {"id": "a-1", "owner": "Ada"}
                 return 200, one if request.path.endswith("a-1") else [one]
             case "GET", "/reports/today":

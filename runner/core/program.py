@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import sys
 from base64 import b64encode
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote_plus, urlencode
@@ -31,7 +31,10 @@ from runner.core.commands import (
     header,
 )
 from runner.core.compiled import HttpWork, SetWork, StepPlan
+from runner.core.condition import Condition
 from runner.core.output import Absent, ResponseView
+from runner.core.redact import MASK, Masker
+from runner.core.reference import Reference
 from runner.core.request import (
     FORM,
     Prepared,
@@ -51,6 +54,8 @@ from runner.core.retry import (
     may_resend_silently,
 )
 from runner.core.scope import Scope
+from runner.core.template import Tree
+from runner.core.text import measure, to_json
 from runner.errors import StepError, located
 
 MAX_REDIRECTS = 10
@@ -64,6 +69,7 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
     attempts = 0
     try:
         if plan.step.delay_ms:
+            yield Emit(names.EVENT_DELAY, {names.DELAY_MS: plan.step.delay_ms})
             yield Wait(plan.step.delay_ms / 1000)
         match plan.work:
             case HttpWork() as work:
@@ -73,9 +79,11 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
                 finally:
                     attempts = exchange.attempts
             case SetWork(values):
-                return _set(plan, values.render(scope), tainted=values.is_secret(scope), terms=terms)
+                return _set(plan, values, scope, terms)
+            case _ if plan.condition is not None and plan.kind == "condition":
+                return (yield from _decide(plan, plan.condition, scope))
             case _:
-                return _condition(plan, scope) if plan.kind == "condition" else Outcome("succeeded")
+                return Outcome("succeeded")
     except StepError as error:
         return failed(error.code, error.message, error.where or plan.where, attempts)
 
@@ -85,20 +93,27 @@ def failed(code: str, message: str, where: str, attempts: int = 0) -> Outcome:
     return Outcome("failed", failure=StepFailure(code, message, where), attempts=attempts)
 
 
-def _condition(plan: StepPlan, scope: Scope) -> Outcome:
-    assert plan.condition is not None
+def _decide(plan: StepPlan, condition: Condition, scope: Scope) -> Program:
     with located(f"{plan.where}.condition"):
-        holds = plan.condition.holds(scope)
-    label = plan.step.true_label if holds else plan.step.false_label
-    outputs = {"result": holds, "label": label or ("true" if holds else "false")}
-    return Outcome("succeeded", outputs, taken="true" if holds else "false")
+        holds = condition.holds(scope)
+    taken = "true" if holds else "false"
+    label = (plan.step.true_label if holds else plan.step.false_label) or taken
+    shown: dict[str, str | bool] = {
+        names.CONDITION: condition.shown,
+        names.CONDITION_RESULT: holds,
+        names.CONDITION_LABEL: label,
+    }
+    yield Emit(names.EVENT_BRANCH_TAKEN, shown)
+    return Outcome("succeeded", {"result": holds, "label": label}, taken=taken)
 
 
-def _set(plan: StepPlan, values: Json, *, tainted: bool, terms: RunTerms) -> Outcome:
-    secret = frozenset(values if tainted else plan.step.secret_outputs)
-    for name in secret & set(values):
+def _set(plan: StepPlan, tree: Tree, scope: Scope, terms: RunTerms) -> Outcome:
+    values: Mapping[str, Json] = tree.render(scope)
+    secret = (tree.secret_keys(scope) | set(plan.step.secret_outputs)) & values.keys()
+    terms.masker.add(tree.secret_values(scope))
+    for name in secret:
         terms.masker.add(values[name])
-    return Outcome("succeeded", values, tainted=secret)
+    return Outcome("succeeded", values, tainted=frozenset(secret))
 
 
 def _http(
@@ -122,31 +137,40 @@ def _http(
         return failed("http.status", message, plan.where, exchange.attempts)
     view = ResponseView(answer.status, answer.headers, answer.body)
     outputs = yield from _read_outputs(plan, view, exchange.terms)
-    inner = scope.child(response=view.as_scope())
-    _check_assertions(plan, work, inner)
     taken = None
-    if work.until is not None:
-        with located(f"{plan.where}.until.condition"):
-            taken = "true" if work.until.holds(inner) else "false"
+    if work.assertions or work.until is not None:
+        taken = _judged(plan, work, scope.child(response=view.as_scope()), exchange.terms.masker)
     secret = frozenset(plan.step.secret_outputs) & outputs.keys()
     return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=secret)
 
 
-def _check_assertions(plan: StepPlan, work: HttpWork, scope: Scope) -> None:
+def _judged(plan: StepPlan, work: HttpWork, scope: Scope, masker: Masker) -> str | None:
+    """Return what `until` says of an answer; raises StepError when an assertion does not hold."""
     for number, assertion in enumerate(work.assertions):
-        where = f"{plan.where}.assert[{number}]"
-        with located(where):
-            if assertion.holds(scope):
-                continue
-        seen = []
-        for reference in assertion.references:
-            try:
-                value = json.dumps(scope.value(reference), ensure_ascii=False)
-                seen.append(f"{reference.text} is {value[:200]}")
-            except StepError:
-                seen.append(f"{reference.text} is missing")
-        reason = f"; {', '.join(seen)}" if seen else ""
-        raise StepError("assert.failed", f"{assertion.shown} does not hold{reason}", where)
+        with located(f"{plan.where}.assert[{number}]"):
+            if not assertion.holds(scope):
+                seen = [_seen(reference, scope, masker) for reference in assertion.references]
+                reason = f"; {', '.join(seen)}" if seen else ""
+                raise StepError("assert.failed", f"{assertion.shown} does not hold{reason}")
+    if work.until is None:
+        return None
+    with located(f"{plan.where}.until.condition"):
+        return "true" if work.until.holds(scope) else "false"
+
+
+def _seen(reference: Reference, scope: Scope, masker: Masker) -> str:
+    """Return what a reference led to. Masked before it is cut: half a secret would not be found again."""
+    try:
+        value = scope.value(reference)
+    except StepError:
+        return f"{reference.text} is missing"
+    if scope.is_secret(reference):
+        return f"{reference.text} is {MASK}"
+    try:
+        text = to_json(masker.mask(value) if isinstance(value, str) else value)
+    except StepError:
+        return f"{reference.text} is too large to be shown"
+    return f"{reference.text} is {masker.mask(text)[:200]}"
 
 
 def _read_outputs(
@@ -159,6 +183,9 @@ def _read_outputs(
         except Absent:
             yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: f"no {output.source} for output {name!r}"})
             continue
+        if isinstance(outputs[name], dict | list):
+            with located(f"{plan.where}.outputs.{name}"):
+                measure(outputs[name], sys.maxsize)
         if name in plan.step.secret_outputs:
             terms.masker.add(outputs[name])
     return outputs
@@ -203,7 +230,7 @@ class Exchange:
             if isinstance(decision, Enough):
                 yield from self._give_up(decision, answer)
                 return answer
-            yield from self._wait(decision, answer)
+            yield from _await_retry(decision, answer, self.attempts)
 
     def tried(self, message: str) -> str:
         """Add the number of attempts to a message when there were several."""
@@ -250,28 +277,15 @@ class Exchange:
             case other:
                 raise TypeError(other)
 
-    def _wait(self, decision: Again, answer: Answer) -> Generator[Command, Reply, None]:
-        yield Emit(
-            names.EVENT_RETRY_SCHEDULED,
-            {
-                names.ATTEMPT: self.attempts + 1,
-                names.DELAY_MS: round(decision.seconds * 1000),
-                names.REASON: _reason(answer),
-            },
-        )
-        yield Wait(decision.seconds)
-
     def _give_up(self, decision: Enough, answer: Answer) -> Generator[Command, Reply, None]:
         if decision.verdict == "withheld":
             reason = f"{_reason(answer)}: the server may have acted; set idempotencyKey or retry.unsafe"
             yield Emit(names.EVENT_RETRY_WITHHELD, {names.ATTEMPT: self.attempts, names.REASON: reason})
         if decision.verdict == "after_too_long":
             limit = self.work.policy.max_retry_after
-            raise StepError(
-                "retry.after_too_long",
-                f"the server asks to wait {decision.retry_after:.0f} s; retry.maxRetryAfter allows {limit:.0f} s",
-                self.plan.where,
-            )
+            asked = f"the server asks to wait {decision.retry_after:.0f} s"
+            message = f"{asked}; retry.maxRetryAfter allows {limit:g} s"
+            raise StepError("retry.after_too_long", message, self.plan.where)
 
 
 def token_program(spec: TokenSpec, origin: str = "") -> Generator[Command, Reply, Token | Refused]:
@@ -282,13 +296,15 @@ def token_program(spec: TokenSpec, origin: str = "") -> Generator[Command, Reply
     while True:
         attempt += 1
         reply = yield SendRequest(request, spec.timeout, attempt - 1, None, spec.token_url, capture=False)
+        if isinstance(reply, Refused):
+            return reply
         if not isinstance(reply, Response | NoResponse):
             raise TypeError(reply)
         draw = _draw(origin, "token", attempt)
         decision = decide(policy, reply, attempt, method="POST", keyed=True, draw=draw)
         if isinstance(decision, Enough):
             return _token(reply)
-        yield Wait(decision.seconds)
+        yield from _await_retry(decision, reply, attempt)
 
 
 def _token_request(spec: TokenSpec) -> Request:
@@ -318,6 +334,16 @@ def _token(reply: Answer) -> Token | Refused:
     error = answer.get("error")
     reason = f" {error!r}" if isinstance(error, str) and len(error) <= 100 else ""
     return Refused("auth.token", f"the token server answered {reply.status}{reason} and gave no access_token")
+
+
+def _await_retry(decision: Again, answer: Answer, attempt: int) -> Generator[Command, Reply, None]:
+    shown: dict[str, str | int] = {
+        names.ATTEMPT: attempt + 1,
+        names.DELAY_MS: round(decision.seconds * 1000),
+        names.REASON: _reason(answer),
+    }
+    yield Emit(names.EVENT_RETRY_SCHEDULED, shown)
+    yield Wait(decision.seconds)
 
 
 def _reason(answer: Answer) -> str:

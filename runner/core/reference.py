@@ -23,7 +23,7 @@ LITERALS: Final = frozenset({"true", "false", "none", "null", "True", "False", "
 _PATH: Final = re.compile(PATH)
 _SEGMENT: Final = re.compile(rf"\.({NAME})|\[(-?[0-9]+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
 _INDEX: Final = re.compile(r"[0-9]{1,9}")
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_$-]+")
+_PLAIN: Final = re.compile(NAME)
 
 
 class TemplateError(RunnerError):

@@ -7,11 +7,12 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from mimetypes import guess_type
 from posixpath import basename, join
 from typing import TypeAlias
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from runner.core.commands import (
     Command,
@@ -30,16 +31,23 @@ from runner.core.commands import (
     without,
 )
 from runner.core.compiled import HttpWork, StepPlan
-from runner.core.redact import MASK, Masker
+from runner.core.redact import MASK, Masker, mask_url
 from runner.core.scope import Scope
+from runner.core.template import Template, Tree
 from runner.core.text import to_text
 from runner.errors import StepError, located
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
 FORM = "application/x-www-form-urlencoded"
-BODY_HEADERS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
+JSON_TYPE = re.compile(r"application/json|.*\+json")
+BODY_HEADERS = (
+    "content-type", "content-length", "content-encoding", "content-language", "content-location",
+    "transfer-encoding",
+)  # fmt: skip
 PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+DEFAULT_PORTS = {"http": 80, "https": 443}
+REQUIRED_AUTH = frozenset({"username", "token", "tokenUrl", "clientId", "clientSecret"})
 
 Content: TypeAlias = tuple[bytes | None, tuple[Part, ...] | None, str | None]
 
@@ -82,21 +90,29 @@ def prepare(
     url, shown = _url(work, scope, terms, where)
     headers, private = _headers(work, scope, where)
     body, parts, content_type = yield from _content(work, scope, headers, where, boundary)
-    if content_type and header(headers, "content-type") is None:
-        headers = (*headers, ("Content-Type", content_type))
+    given = header(headers, "content-type")
+    # Parts cannot be told apart without a boundary, and a document rarely brings its own.
+    if content_type and (given is None or (parts is not None and "boundary=" not in given.lower())):
+        headers = (*without(headers, ["content-type"]), ("Content-Type", content_type))
     if key is not None and header(headers, "idempotency-key") is None:
         headers = (*headers, ("Idempotency-Key", key))
     request = Request((plan.step.method or "GET").upper(), url, headers, body, parts)
     prepared = Prepared(request, shown, private, work.path_template)
-    return (yield from _authorized(prepared, work, scope, terms)) if work.auth else prepared
+    if work.auth is None or header(headers, "authorization") is not None:
+        return prepared
+    return (yield from _authorized(prepared, work, scope, terms, f"{where}.auth"))
 
 
 def _learn_secrets(work: HttpWork, scope: Scope, masker: Masker) -> None:
     """Have every value masked that an expression makes from a secret (SEMANTICS, Secrets)."""
+    url = (work.url, work.base_url, work.query)
+    body = (work.body, work.body_text, work.form, work.body_file)
     texts = [part for _, parts in work.parts or () for part in (parts.text, parts.file, parts.filename)]
-    for part in (work.url, work.headers, work.query, work.body, work.body_text, work.form, *texts):
+    for part in (*url, work.headers, *body, *texts, work.auth):
         if part is not None and part.is_secret(scope):
-            masker.add(part.secret_values(scope))
+            # What cannot be evaluated is told with its exact place when it is rendered.
+            with suppress(StepError):
+                masker.add(part.secret_values(scope))
 
 
 def with_token(prepared: Prepared, token: str) -> Prepared:
@@ -111,22 +127,44 @@ def redirected(prepared: Prepared, status: int, location: str) -> Prepared:
     Raises StepError when it leads from https to http or to something that is not http.
     """
     request = prepared.request
-    target = urljoin(request.url, location)
-    old, new = urlsplit(request.url), urlsplit(target)
-    if new.scheme not in ("http", "https") or not new.hostname:
-        raise StepError("http.redirect", f"the server redirects to {new.scheme or 'nowhere'!r}, not to http")
-    if old.scheme == "https" and new.scheme == "http":
+    try:
+        target = urljoin(request.url, location)
+        old, new = origin_of(request.url), origin_of(target)
+    except ValueError:
+        message = "the server redirects to something that is no http or https url"
+        raise StepError("http.redirect", message) from None
+    if old[0] == "https" and new[0] == "http":
         raise StepError("http.redirect", "the server redirects from https to http; that is refused")
     headers, method, body, parts = request.headers, request.method, request.body, request.parts
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         method, body, parts = "GET", None, None
         headers = without(headers, BODY_HEADERS)
-    if (old.scheme, old.hostname, old.port) != (new.scheme, new.hostname, new.port):
-        headers = without(headers, tuple(prepared.private | PRIVATE_HEADERS))
+    if old != new:
+        headers = without(headers, ("host", *prepared.private, *PRIVATE_HEADERS))
         prepared = replace(prepared, token=None, spec=None)
-    if not new.fragment and old.fragment:
-        target = f"{target}#{old.fragment}"
-    return replace(prepared, request=Request(method, target, headers, body, parts), shown_url=target, template=None)
+    shown = _shown_target(prepared.shown_url, target, location)
+    return replace(
+        prepared, request=Request(method, target, headers, body, parts), shown_url=shown, template=None
+    )
+
+
+def _shown_target(shown_url: str, target: str, location: str) -> str:
+    """Return a redirect's target; one relative to a masked url stays masked."""
+    if target == location:
+        return target
+    try:
+        return urljoin(shown_url, location)
+    except ValueError:  # the mask stands in the host and looks like half an IPv6 address
+        return target
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a url that can be sent to; raises ValueError for any other."""
+    parts = urlsplit(url)
+    port = parts.port
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
+        raise ValueError(url)
+    return parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme]
 
 
 def boundary_of(origin: str, path: str) -> str:
@@ -135,37 +173,46 @@ def boundary_of(origin: str, path: str) -> str:
 
 
 def _url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> tuple[str, str]:
-    secret = work.url.is_secret(scope)
     with located(f"{where}.url"):
-        url = shown = work.url.url(scope).strip() if not secret else ""
-        if secret:
-            url, shown = (text.strip() for text in work.url.rendered_and_shown(scope, "url"))
+        url, shown = _rendered_url(work.url, scope)
     if url.startswith("/") and not url.startswith("//"):
-        base = _base_url(work, scope, terms, where).rstrip("/")
-        url, shown = base + url, base + shown
+        base, shown_base = _base_url(work, scope, terms, where)
+        url, shown = base.rstrip("/") + url, shown_base.rstrip("/") + shown
     if work.query is not None:
-        url, shown = _with_query(url, shown, work, scope)
+        url, shown = _with_query(url, shown, work.query, scope, f"{where}.query")
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        origin_of(url)
+        usable = not FORBIDDEN_IN_VALUE.search(url)
     except ValueError:
         usable = False
-    if not usable or FORBIDDEN_IN_VALUE.search(url):
-        text = "the rendered url" if secret else repr(shown[:200])
+    if not usable:
+        text = repr(mask_url(shown)[:200])
         raise StepError(
             "url.invalid", f"{text} is not a url; it must start with http://, https:// or /", f"{where}.url"
         )
+    parts = urlsplit(url)
+    userinfo = parts.password or parts.username
+    if userinfo:
+        terms.masker.add([userinfo, unquote(userinfo)])
     return url, shown
 
 
-def _base_url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> str:
-    if terms.base_url:
-        return terms.base_url
-    if work.base_url is not None:
-        return work.base_url.url(scope)
-    found = scope.env.get("baseUrl")
+def _rendered_url(template: Template, scope: Scope) -> tuple[str, str]:
+    """Return a url and how it is shown."""
+    if not template.is_secret(scope):
+        url = template.url(scope).strip()
+        return url, url
+    url, shown = template.rendered_and_shown(scope, "url")
+    return url.strip(), shown.strip()
+
+
+def _base_url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> tuple[str, str]:
+    if not terms.base_url and work.base_url is not None:
+        with located("config.baseUrl"):
+            return _rendered_url(work.base_url, scope)
+    found = terms.base_url or scope.env.get("baseUrl")
     if found:
-        return found
+        return found, found
     raise StepError(
         "url.relative",
         "the url starts with '/' and there is no base; give --base-url, config.baseUrl or env.baseUrl",
@@ -173,15 +220,14 @@ def _base_url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> str:
     )
 
 
-def _with_query(url: str, shown: str, work: HttpWork, scope: Scope) -> tuple[str, str]:
-    values: Mapping[str, Json] = work.query.render(scope)  # type: ignore[union-attr]
-    pairs = _pairs(values)
+def _with_query(url: str, shown: str, query: Tree, scope: Scope, where: str) -> tuple[str, str]:
+    pairs = _pairs(query.render(scope), where)
     if not pairs:
         return url, shown
+    secret = query.secret_keys(scope)
+    seen = [(name, MASK if name in secret else value) for name, value in pairs]
     text = urlencode(pairs, quote_via=quote, safe="")
-    hidden = urlencode([(name, MASK) for name, _ in pairs], quote_via=quote, safe="[]")
-    secret = work.query.is_secret(scope)  # type: ignore[union-attr]
-    return _append_query(url, text), _append_query(shown, hidden if secret else text)
+    return _append_query(url, text), _append_query(shown, urlencode(seen, quote_via=quote, safe="[]"))
 
 
 def _append_query(url: str, query: str) -> str:
@@ -189,12 +235,29 @@ def _append_query(url: str, query: str) -> str:
     return f"{rest}{'&' if '?' in rest else '?'}{query}{mark}{fragment}"
 
 
-def _pairs(values: Mapping[str, Json]) -> list[tuple[str, str]]:
+def _pairs(values: Mapping[str, Json], where: str) -> list[tuple[str, str]]:
+    """Return the fields of a query or a form: a list repeats its field, null leaves it out."""
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
-        several = value if isinstance(value, list) else [value]
-        pairs.extend((name, to_text(one)) for one in several if one is not None)
+        with located(f"{where}.{name}"):
+            several = value if isinstance(value, list) else [value]
+            pairs.extend((_sendable(name), _sendable(one)) for one in several if one is not None)
     return pairs
+
+
+def _sendable(value: Json) -> str:
+    """Return a value as text that has bytes; raises StepError `template.encoding` for any other."""
+    text = to_text(value)
+    _encoded(text)
+    return text
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        message = "a text to be sent holds half a character (a lone surrogate)"
+        raise StepError("template.encoding", message) from None
 
 
 def _headers(work: HttpWork, scope: Scope, where: str) -> tuple[Headers, frozenset[str]]:
@@ -203,13 +266,14 @@ def _headers(work: HttpWork, scope: Scope, where: str) -> tuple[Headers, frozens
     rendered: Mapping[str, Json] = work.headers.render(scope)
     headers: list[tuple[str, str]] = []
     for name, value in rendered.items():
-        place = f"{where}.headers.{name}"
-        with located(place):
-            text = to_text(value).strip()
-        if not HEADER_NAME.fullmatch(name):
-            raise StepError("header.name", f"{name!r} is not a header name", place)
-        if FORBIDDEN_IN_VALUE.search(text):
-            raise StepError("header.value", f"the value of {name!r} has a line break in it", place)
+        if value is None:
+            continue
+        with located(f"{where}.headers.{name}"):
+            text = _sendable(value).strip()
+            if not HEADER_NAME.fullmatch(name):
+                raise StepError("header.name", f"{name!r} is not a header name")
+            if FORBIDDEN_IN_VALUE.search(text):
+                raise StepError("header.value", f"the value of {name!r} has a line break in it")
         headers.append((name, text))
     return tuple(headers), frozenset(name.lower() for name in work.headers.secret_keys(scope))
 
@@ -218,7 +282,7 @@ def _content(
     work: HttpWork, scope: Scope, headers: Headers, where: str, boundary: str
 ) -> Generator[Command, Reply, Content]:
     if work.form is not None:
-        return urlencode(_pairs(work.form.render(scope))).encode(), None, FORM
+        return urlencode(_pairs(work.form.render(scope), f"{where}.form")).encode(), None, FORM
     if work.parts is not None:
         parts = yield from _parts(work, scope, where)
         return None, parts, f"multipart/form-data; boundary={boundary}"
@@ -228,35 +292,29 @@ def _content(
         content = yield from _file(join(work.folder, path), f"{where}.bodyFile")
         return content, None, guess_type(path)[0] or "application/octet-stream"
     kind = (header(headers, "content-type") or "").partition(";")[0].strip().lower()
-    if work.body_text is not None and not work.body_text.whole:
-        is_json = kind == "application/json" or kind.endswith("+json")
-        with located(f"{where}.body"):
-            text = work.body_text.json_text(scope) if is_json else work.body_text.text(scope)
-        return _encoded(text, where), None, "text/plain; charset=utf-8"
     with located(f"{where}.body"):
-        value = work.body_text.render(scope) if work.body_text is not None else None
-    if work.body is not None:
-        value = work.body.render(scope)
-    return _body(value, kind, where)
+        if work.body_text is None:
+            return _body(work.body.render(scope) if work.body is not None else None, kind, f"{where}.body")
+        if work.body_text.whole:
+            return _body(work.body_text.render(scope), kind, f"{where}.body")
+        is_json = JSON_TYPE.fullmatch(kind)
+        text = work.body_text.json_text(scope) if is_json else work.body_text.text(scope)
+        return _encoded(text), None, "text/plain; charset=utf-8"
 
 
 def _body(value: Json, kind: str, where: str) -> Content:
     if value is None:
         return None, None, None
     if kind == FORM and isinstance(value, dict):
-        return urlencode(_pairs(value)).encode(), None, FORM
-    if isinstance(value, str) and not (kind == "application/json" or kind.endswith("+json")):
-        return _encoded(value, where), None, "text/plain; charset=utf-8"
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return _encoded(text, where), None, "application/json"
-
-
-def _encoded(text: str, where: str) -> bytes:
+        return urlencode(_pairs(value, where)).encode(), None, FORM
+    if isinstance(value, str) and not JSON_TYPE.fullmatch(kind):
+        return _encoded(value), None, "text/plain; charset=utf-8"
     try:
-        return text.encode()
-    except UnicodeEncodeError:
-        message = "the body has half of a surrogate pair in it, which is no text"
-        raise StepError("body.encoding", message, f"{where}.body") from None
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        message = "the body holds an infinite number, which JSON cannot write"
+        raise StepError("template.value", message) from None
+    return _encoded(text), None, "application/json"
 
 
 def _parts(work: HttpWork, scope: Scope, where: str) -> Generator[Command, Reply, tuple[Part, ...]]:
@@ -265,7 +323,9 @@ def _parts(work: HttpWork, scope: Scope, where: str) -> Generator[Command, Reply
         place = f"{where}.multipart.{name}"
         if part.text is not None:
             with located(place):
-                parts.append(Part(name, _encoded(part.text.text(scope), place)))
+                value = part.text.render(scope)
+                if value is not None:
+                    parts.append(Part(name, _encoded(to_text(value))))
             continue
         assert part.file is not None
         with located(place):
@@ -288,36 +348,47 @@ def _file(path: str, where: str) -> Generator[Command, Reply, bytes]:
 
 
 def _authorized(
-    prepared: Prepared, work: HttpWork, scope: Scope, terms: RunTerms
+    prepared: Prepared, work: HttpWork, scope: Scope, terms: RunTerms, where: str
 ) -> Generator[Command, Reply, Prepared]:
-    settings: Mapping[str, Json] = work.auth.render(scope)  # type: ignore[union-attr]
-    values = {name: to_text(value) for name, value in settings.items() if value is not None}
-    if header(prepared.request.headers, "authorization") is not None:
-        return prepared
+    values = _auth_settings(work, scope, where)
     match values["type"]:
         case "basic":
-            pair = f"{values['username']}:{values.get('password', '')}"
-            text = b64encode(pair.encode()).decode()
-            terms.masker.add(values.get("password", ""))
-            terms.masker.add(text)
+            password = values.get("password", "")
+            text = b64encode(f"{values['username']}:{password}".encode()).decode()
+            terms.masker.add([password, text])
             credentials = f"Basic {text}"
         case "bearer":
-            terms.masker.add(values["token"])
-            if FORBIDDEN_IN_VALUE.search(values["token"]):
-                raise StepError("header.value", "the token has a line break in it")
-            credentials = f"Bearer {values['token']}"
+            token = values["token"].strip()
+            terms.masker.add(token)
+            if FORBIDDEN_IN_VALUE.search(token):
+                raise StepError("header.value", "the token has a line break in it", f"{where}.token")
+            credentials = f"Bearer {token}"
         case _:
-            return (yield from _with_fetched_token(prepared, work, values, terms))
+            terms.masker.add(values["clientSecret"])
+            with located(where):
+                return (yield from _with_fetched_token(prepared, work, values))
     headers = (*prepared.request.headers, ("Authorization", credentials))
     return replace(prepared, request=replace(prepared.request, headers=headers))
 
 
+def _auth_settings(work: HttpWork, scope: Scope, where: str) -> dict[str, str]:
+    assert work.auth is not None
+    settings: Mapping[str, Json] = work.auth.render(scope)
+    values: dict[str, str] = {}
+    for name, value in settings.items():
+        with located(f"{where}.{name}"):
+            if value is not None:
+                values[name] = _sendable(value)
+            elif name in REQUIRED_AUTH:
+                raise StepError("template.null", f"{name!r} is null; give it a value")
+    return values
+
+
 def _with_fetched_token(
-    prepared: Prepared, work: HttpWork, values: Mapping[str, str], terms: RunTerms
+    prepared: Prepared, work: HttpWork, values: Mapping[str, str]
 ) -> Generator[Command, Reply, Prepared]:
-    terms.masker.add(values["clientSecret"])
     spec = TokenSpec(
-        token_url=values["tokenUrl"],
+        token_url=values["tokenUrl"].strip(),
         client_id=values["clientId"],
         client_secret=values["clientSecret"],
         scope=values.get("scope"),
@@ -326,6 +397,11 @@ def _with_fetched_token(
         timeout=work.timeout,
         max_attempts=work.policy.max_attempts,
     )
+    try:
+        origin_of(spec.token_url)
+    except ValueError:
+        message = "tokenUrl is not a url; it must start with http:// or https://"
+        raise StepError("url.invalid", message) from None
     token = yield from fetch_token(spec, None)
     return replace(with_token(prepared, token), spec=spec)
 
@@ -339,4 +415,3 @@ def fetch_token(spec: TokenSpec, rejected: str | None) -> Generator[Command, Rep
             raise StepError(code, message)
         case other:
             raise TypeError(other)
-

@@ -117,7 +117,9 @@ class RunResult:
         assert self.trace is not None
         return self.trace.integration_flow(name, description)
 
-    def write_trace(self, file: BinaryOut, *, name: str | None = None, description: str | None = None) -> None:
+    def write_trace(
+        self, file: BinaryOut, *, name: str | None = None, description: str | None = None
+    ) -> None:
         """Write the trace as an IntegrationFlow document without having it in memory twice."""
         assert self.trace is not None
         self.trace.write_trace(file, name, description)
@@ -138,7 +140,11 @@ class RunResult:
         }
 
     def _shown_outputs(self) -> dict[str, Json]:
-        tainted = {step.path: step.tainted for step in self.steps if step.tainted}
+        tainted: dict[str, frozenset[str]] = {}
+        for step in self.steps:
+            # Every visit has its own path; a path with a slash belongs to another flow's step.
+            if step.tainted and "/" not in step.path:
+                tainted[step.id] = tainted.get(step.id, frozenset()) | step.tainted
         return {
             name: shown_outputs(values, tainted.get(name, frozenset()), self.masker)
             for name, values in self.outputs.items()

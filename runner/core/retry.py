@@ -107,8 +107,10 @@ def decide(
 
 def interval(policy: RetryPolicy, attempt: int, draw: float) -> float:
     """Return the seconds before the retry that follows attempt number `attempt`."""
-    # The exponent is capped: 2.0 ** 1024 is an OverflowError, and the maximum is reached long before.
-    grown = policy.initial_interval * policy.backoff_coefficient ** min(attempt - 1, 100)
+    try:
+        grown = policy.initial_interval * policy.backoff_coefficient ** (attempt - 1)
+    except OverflowError:
+        grown = policy.maximum_interval if policy.initial_interval else 0.0
     longest = min(grown, policy.maximum_interval)
     return longest * draw if policy.jitter else longest
 

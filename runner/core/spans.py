@@ -64,7 +64,8 @@ def outcome_attributes(outcome: Outcome, *, outputs: bool, attempts: bool = True
     attributes: dict[str, Json] = {names.WORKFLOW_EXECUTION_RESULT: _result(outcome)}
     if outcome.status == "skipped":
         attributes[names.SKIP_REASON] = outcome.reason
-        attributes[names.SKIP_DETAIL] = outcome.detail
+        if outcome.detail:
+            attributes[names.SKIP_DETAIL] = outcome.detail
     if outcome.attempts and attempts:
         attributes[names.STEP_ATTEMPTS] = outcome.attempts
     if outcome.handled:
@@ -176,6 +177,8 @@ def _output_attributes(outcome: Outcome) -> Mapping[str, Json]:
     for name, value in outcome.outputs.items():
         if name in outcome.tainted:
             shown[names.OUTPUT + name] = MASK
-        elif isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= LONGEST_OUTPUT):
+        elif isinstance(value, bool | int | float) or (
+            isinstance(value, str) and len(value) <= LONGEST_OUTPUT
+        ):
             shown[names.OUTPUT + name] = value
     return shown

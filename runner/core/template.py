@@ -23,7 +23,7 @@ from runner.core.expression import (
     operand_value,
 )
 from runner.core.redact import MASK
-from runner.core.reference import LITERALS, PATH, Reference, TemplateError, split_path
+from runner.core.reference import LITERALS, NAME, PATH, Reference, TemplateError, split_path
 from runner.core.scope import Scope
 from runner.core.text import MAX_NESTING, measure, to_json, to_text, too_long
 from runner.core.url import Component, advance, components, encode
@@ -39,7 +39,7 @@ VALUE_FACTOR: Final = 16  # a rendered tree may be this many times larger than o
 _PATH_IN_BRACES: Final = re.compile(rf"\{{\{{\s*+({PATH})\s*+\}}\}}")
 _TAG: Final = re.compile(r"\{[%#]")
 _JSON_QUOTE: Final = re.compile(r'\\.|"', re.DOTALL)
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_$-]+")
+_PLAIN_KEY: Final = re.compile(NAME)
 _ORIGIN: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 

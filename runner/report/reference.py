@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic.fields import FieldInfo
 
 from runner.core import codes, names
 from runner.core.filters import FILTERS, TESTS
@@ -32,25 +35,26 @@ from runner.core.scope import RESERVED
 
 Rows = Iterable[tuple[str, ...]]
 
-FLOW: Final = {
-    "name": ("text", "Name of the flow: `flow-<name>` is the root span. Without one the file's stem is used."),
-    "description": ("text", "Goes into the IntegrationFlow document."),
-    "flow_inputs": (
+FLOW: Final = (
+    ("name", "text", "Names the root span, `flow-<name>`. Without one the file's stem does."),
+    ("description", "text", "Goes into the IntegrationFlow document."),
+    (
+        "flow_inputs",
         "list of [inputs](#input), or that as JSON text",
         "What a run may be given. `[]`: nothing. No such key: anything, untyped, with a warning.",
     ),
-    "flow_data": ("object, or that as JSON text", "The [steps and their settings](#flow_data)."),
-    "is_active": ("true or false", "False: a run warns."),
-    "id": ("text", "The platform's; kept."),
-    "folder_id": ("text", "The platform's; kept."),
-    "ui_data": ("object", "The platform's visual form; kept, not read."),
-}
-FLOW_DATA: Final = {
-    "version": ("text", '`"1.0"`, which is also assumed, with a warning, when it is missing.'),
-    "steps": ("list of [steps](#step)", "Run one after the other, unless `config.parallel` or `edges` say more."),
-    "config": ("[config](#config)", "Settings of the whole flow."),
-    "edges": ("list of [edges](#edge)", "Branches and joins. A step that an edge enters leaves the list order."),
-}
+    ("flow_data", "object, or that as JSON text", "The [steps and their settings](#flow_data)."),
+    ("is_active", "true or false", "False: a run warns."),
+    ("id", "text", "The platform's; kept."),
+    ("folder_id", "text", "The platform's; kept."),
+    ("ui_data", "object", "The platform's visual form; kept, not read."),
+)
+FLOW_DATA: Final = (
+    ("version", "text", '`"1.0"`, which is also assumed, with a warning, when it is missing.'),
+    ("steps", "list of [steps](#step)", "Run in list order, unless `config.parallel` or `edges` say more."),
+    ("config", "[config](#config)", "Settings of the whole flow."),
+    ("edges", "list of [edges](#edge)", "Branches and joins."),
+)
 RULES: Final = {
     "min_length": "At least so many characters, or items.",
     "max_length": "At most so many characters, or items.",
@@ -66,18 +70,26 @@ RULES: Final = {
     "unique_items": "`true`: no item twice.",
     "allowed_types": "The only endings of the file's name.",
     "max_size": "Largest file: bytes, or a text such as `2MB`.",
-    "format": "What the date looks like, in PHP's letters: `Y-m-d`, which is also the default.",
+    "format": "What the date looks like, in PHP's letters. Default `Y-m-d`.",
 }
 KINDS: Final = (
-    (Config, "config", "Settings of the whole flow, in `flow_data.config`."),
-    (Step, "step", "One of `flow_data.steps`. What a step does follows from its keys."),
+    (Config, "config", "`flow_data.config`: settings of the whole flow."),
+    (
+        Step,
+        "step",
+        (
+            "One of `flow_data.steps`. Its kind follows from its keys: `flow`; `method` and `url` (HTTP);\n"
+            "`set`; `delay`; `condition` and nothing else. Every step needs an `id`. Around the work of a\n"
+            "step stand, from the outside in, `condition`, `forEach`, `until` and `retry`."
+        ),
+    ),
     (Retry, "retry", "In a step, or in `config` for all steps. Each key is taken from the nearest place."),
-    (Until, "until", "In a step."),
+    (Until, "until", "`until` of a step."),
     (BasicAuth, "auth: basic", "`auth` of a step. An `Authorization` header of the step wins."),
-    (BearerAuth, "auth: bearer", "`auth` of a step."),
+    (BearerAuth, "auth: bearer", "`auth` of a step. An `Authorization` header of the step wins."),
     (OAuth2Auth, "auth: oauth2", "`auth` of a step: client credentials (RFC 6749 section 4.4)."),
     (FilePart, "file", "A value of `multipart` that is a file."),
-    (Edge, "edge", "One of `flow_data.edges`. Without any, steps run in list order or, in parallel, as a graph."),
+    (Edge, "edge", "One of `flow_data.edges`. A step that an edge enters leaves the list order."),
     (InputField, "input", "One of `flow_inputs`."),
 )
 WORDS: Final[dict[object, str]] = {
@@ -97,99 +109,128 @@ WORDS: Final[dict[object, str]] = {
     FilePart: "[file](#file)",
 }
 
+DEFAULT: Final = re.compile(r" ?Default (`[^`]+`|[^.`]+)\.")
+
 HEAD: Final = """\
 # Reference
 
-Every key of a flow document, the languages inside it, every code that a problem or a failed step can carry, and
-every name that a trace can show. This page is made from the code by `python -m runner.report.reference`.
+Every key of a flow document, the languages inside it, every code that a problem or a failed step can
+carry, and every name that a trace can show. Made from the code by `python -m runner.report.reference`.
 
-A document is JSON or YAML. It is a flow record (`name`, `flow_inputs`, `flow_data` …), a row of the platform's API
-(the same, with `flow_data` and `flow_inputs` as JSON texts), or `flow_data` alone. Keys that are not listed here are
-kept; one that looks like a misspelt key is a warning.
+A document is JSON or YAML. It is a flow record (`name`, `flow_inputs`, `flow_data` …), a row of the
+platform's API (the same, with `flow_data` and `flow_inputs` as JSON texts), or `flow_data` alone. Keys
+that are not listed here are kept; one that looks like a misspelt key is a warning.
 """
-TEMPLATES: Final = f"""\
-## Templates
-
-`{{{{ }}}}` stands in any text of a step. A text that is one `{{{{ }}}}` keeps the type of its value; inside a longer
-text, booleans are `true` and `false`, objects and lists are JSON. A value that is missing fails the step before
-anything is sent.
-
-| between the braces | is |
-| --- | --- |
-| `input.name` | an input of the run |
-| `env.NAME` | a value given with `-e` or `--env-file`; never the process environment by itself |
-| `headers.X-Request-ID` | a header that came with the run, in any case |
-| `register.userId` | an output of a step |
-| `order.items[0].sku`, `a['odd key']` | a part of a value: items only, no attributes, no calls |
-| `item`, `index` | the item and its position, on a step with `forEach` |
-| {", ".join(f"`{name}`" for name in RUN_VALUES)} | made from the run id and the step's path, so a repeated request is the same |
-| `name` | an input of that name, else an env value |
-| an expression | Jinja2's grammar without calls: literals, references, `== != < <= > >=`, `and or not in`, `a if b else c`, `+ - * / // % ~`, filters and tests |
-
+TEMPLATES: Final = """\
+`{{ }}` may stand in every text of a step. A text that is one `{{ }}` keeps the type of its value; inside
+a longer text, booleans are `true` and `false`, objects and lists are JSON. A value that is missing fails
+the step before anything is sent.
+"""
+OPERANDS: Final = (
+    ("`input.name`", "an input of the run"),
+    ("`env.NAME`", "a value given with `-e` or `--env-file`; never the process environment by itself"),
+    ("`headers.X-Request-ID`", "a header that came with the run, in any case"),
+    ("`register.userId`", "an output of a step"),
+    ("`order.items[0].sku`, `a['odd key']`", "a part of a value: items only, no attributes, no calls"),
+    ("`item`, `index`", "the item and its position, on a step with `forEach`"),
+    (
+        ", ".join(f"`{name}`" for name in RUN_VALUES),
+        "made from the run id and the step's path, so that a repeated request is the same",
+    ),
+    ("`name`", "an input of that name, else an env value"),
+    (
+        "an expression",
+        (
+            "Jinja2's grammar without calls: literals, references, `== != < <= > >=`, `and or not in`,"
+            " `a if b else c`, `+ - * / // % ~`, filters and tests"
+        ),
+    ),
+)
+MORE_TEMPLATES: Final = f"""\
 Filters: {", ".join(f"`{name}`" for name in sorted([*FILTERS, "default"]))}.
+
 Tests: {", ".join(f"`is {name}`" for name in sorted([*TESTS, "defined", "undefined"]))}.
-In an expression with `default`, `is defined` or an inline `if` a value may be missing. Text between braces that must
-stay as it is: `{{{{ '{{{{' }}}}`. Reserved words that no step may have as its id: {", ".join(f"`{name}`" for name in sorted(RESERVED))}.
 
-## Conditions
+In an expression with `default`, `is defined` or an inline `if`, a value may be missing. Braces that are
+to stay braces: `{{{{ '{{{{' }}}}`.
 
-`condition`, `assert` and `until.condition` are parsed; values are never pasted into them as text.
-
-| | |
-| --- | --- |
-| operands | `{{{{ }}}}`, numbers, `'text'` or `"text"` (with `{{{{ }}}}` inside), `true`, `false`, `null`; in `assert` and `until` also bare `response.*` |
-| operators | `=== !== == != < <= > >= && || ! ( )` |
-| `===` | strict, as in JavaScript; lists and objects by content |
-| `==` | the same, except that a numeric text equals its number |
-| `< <= > >=` | two numbers or two texts; anything else fails the step |
-| truth | as in JavaScript: `false`, `0`, `""` and `null` are false |
-
-## Output paths
-
-| path | is |
-| --- | --- |
-| `response.body`, `response.body.a.b[0]` | the body or a part of it; text when it is not JSON |
-| `response.status` | the status code |
-| `response.headers.Name` | a header, in any case |
-| `response.cookies.name` | a cookie that the answer sets |
-| `$.items[?@.price > 10].sku` | a JSONPath (RFC 9535) into the body; a list, unless it can only be one value |
-| `response.a`, `a.b` | older spellings of `response.body.a` and `response.body.a.b` |
-
-An output that is missing is an event on the step's span, and an error only where a later step needs it.
+No step may be called {", ".join(f"`{name}`" for name in sorted(RESERVED))}.
 """
+CONDITIONS: Final = (
+    (
+        "operands",
+        (
+            "`{{ }}`, numbers, `'text'` or `\"text\"` (with `{{ }}` inside), `true`, `false`, `null`;"
+            " in `assert` and `until` also bare `response.*`"
+        ),
+    ),
+    ("operators", "`=== !== == != < <= > >= && || ! ( )`; `&&` binds tighter than `||`"),
+    ("`===`", "strict, as in JavaScript; lists and objects by content"),
+    ("`==`", "the same, except that a numeric text equals its number"),
+    ("`< <= > >=`", "two numbers or two texts; anything else fails the step"),
+    ("truth", 'as in JavaScript: `false`, `0`, `""` and `null` are false'),
+)
+OUTPUTS: Final = (
+    ("`response.body`, `response.body.a.b[0]`", "the body or a part of it; a text when it is not JSON"),
+    ("`response.status`", "the status code"),
+    ("`response.headers.Name`", "a header, in any case"),
+    ("`response.cookies.name`", "a cookie that the answer sets"),
+    (
+        "`$.items[?@.price > 10].sku`",
+        "a JSONPath (RFC 9535) into the body; a list, unless it can only be one value",
+    ),
+    ("`response.a`, `a.b`", "older spellings of `response.body.a` and `response.body.a.b`"),
+)
+LISTS: Final = (
+    ("Problems", "What `check` finds, and what stops a run before anything is sent.\n\n", codes.PROBLEMS),
+    (
+        "Step errors",
+        "Why a step failed: `error.code` of its result, `runner.failure.code` of its span.\n\n",
+        codes.STEP_ERRORS,
+    ),
+    ("Span names", "", names.SPAN_NAMES),
+    ("Span attributes", "", names.ATTRIBUTES),
+    ("Span events", "", names.EVENTS),
+)
 
 
 def reference() -> str:
     """Return the whole page as Markdown."""
-    return "\n".join(line.rstrip() for part in _parts() for line in part.splitlines()) + "\n"
+    return "\n".join(_parts())
 
 
 def _parts() -> Iterator[str]:
     yield HEAD
     for title, keys in (("flow record", FLOW), ("flow_data", FLOW_DATA)):
-        rows = ((f"`{name}`", kind, effect) for name, (kind, effect) in keys.items())
-        yield f"\n## {title}\n\n{table(('key', 'type', 'effect'), rows)}"
+        named = ((f"`{name}`", kind, effect) for name, kind, effect in keys)
+        yield f"## {title}\n\n{table(('key', 'type', 'effect'), named)}"
     for kind, title, sentence in KINDS:
-        rows = key_rows(kind)
-        yield f"\n## {title}\n\n{sentence}\n\n{table(('key', 'type', 'default', 'effect'), rows)}"
-    yield f"\n### Rules of an input\n\nKeys of `validation`.\n\n{table(('rule', 'for', 'effect'), _rules())}"
-    yield f"\n{TEMPLATES}"
-    for title, sentence, entries in (
-        ("Problems", "What `check` finds, and what stops a run before anything is sent.", codes.PROBLEMS),
-        ("Step errors", "Why a step failed: `error.code` of a step, `runner.failure.code` of its span.", codes.STEP_ERRORS),
-        ("Span names", "", names.SPAN_NAMES),
-        ("Span attributes", "", names.ATTRIBUTES),
-        ("Span events", "", names.EVENTS),
-    ):  # fmt: skip
-        rows = ((f"`{name}`", text) for name, text in entries.items())
-        lead = f"{sentence}\n\n" if sentence else ""
-        yield f"\n## {title}\n\n{lead}{table(('name', 'means'), rows)}"
+        keys_of = table(("key", "type", "default", "effect"), key_rows(kind))
+        yield f"## {title}\n\n{sentence}\n\n{keys_of}"
+    yield f"### Rules of an input\n\nKeys of `validation`.\n\n{table(('rule', 'for', 'effect'), _rules())}"
+    yield f"## Templates\n\n{TEMPLATES}\n{table(('in braces', 'is'), OPERANDS)}\n{MORE_TEMPLATES}"
+    sentence = (
+        "`condition`, `assert` and `until.condition`. They are parsed; values are never pasted into them."
+    )
+    yield f"## Conditions\n\n{sentence}\n\n{table(('part', 'is'), CONDITIONS)}"
+    sentence = "An output that is missing is an event on the step's span, and an error where a step needs it."
+    yield f"## Output paths\n\n{table(('path', 'is'), OUTPUTS)}\n{sentence}\n"
+    for title, sentence, entries in LISTS:
+        means = ((f"`{name}`", text) for name, text in entries.items())
+        yield f"## {title}\n\n{sentence}{table(('name', 'means'), means)}"
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:
-    """Return a Markdown table; a bar inside a cell is escaped."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *(map(_cell, row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Escape what would end the cell, and outside of code what would be read as HTML."""
+    parts = text.replace("|", "\\|").split("`")
+    parts[::2] = [part.replace("<", "\\<") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def key_rows(kind: type) -> Iterator[tuple[str, str, str, str]]:
@@ -198,14 +239,16 @@ def key_rows(kind: type) -> Iterator[tuple[str, str, str, str]]:
     camel = getattr(kind, "__pydantic_config__", {}).get("alias_generator", str)
     for field in fields(kind):
         hint, about = _described(hints[field.name])
-        name = about.alias if about is not None and about.alias else camel(field.name)
-        effect = about.description if about is not None else f"Says that it is {type_text(hint)}."
-        yield f"`{name}`", f"{type_text(hint)}{_bounds(about)}", _default(field), effect or ""
+        name = about.alias or camel(field.name)
+        effect = about.description or f"Says that it is {type_text(hint)}."
+        told = DEFAULT.search(effect)
+        default = told[1] if told is not None else _default(field)
+        yield f"`{name}`", f"{type_text(hint)}{_bounds(about)}", default, DEFAULT.sub("", effect)
 
 
-def _described(hint: Any) -> tuple[Any, Any]:  # noqa: ANN401 - types are values here
+def _described(hint: Any) -> tuple[Any, FieldInfo]:  # noqa: ANN401 - types are values here
     if get_origin(hint) is not Annotated:
-        return hint, None
+        return hint, FieldInfo()
     inner, about, *_ = get_args(hint)
     return inner, about
 
@@ -226,11 +269,9 @@ def type_text(hint: Any) -> str:  # noqa: ANN401 - types are values here
     return WORDS[origin or hint]
 
 
-def _bounds(about: Any) -> str:  # noqa: ANN401 - pydantic's FieldInfo
-    found = {type(rule).__name__: rule for rule in about.metadata} if about is not None else {}
-    if "Ge" not in found:
-        return ""
-    return f", {found['Ge'].ge} to {found['Le'].le}" if "Le" in found else f", {found['Ge'].ge} or more"
+def _bounds(about: FieldInfo) -> str:
+    found = {type(rule).__name__: rule for rule in about.metadata}
+    return f", {found['Ge'].ge} to {found['Le'].le}" if found.keys() >= {"Ge", "Le"} else ""
 
 
 def _default(field: Field[Any]) -> str:

@@ -58,11 +58,10 @@ def trusting_context(
     if options.cacert is not None:
         _load("CA certificate", options.cacert, lambda: context.load_verify_locations(options.cacert))
     if (certificate := options.client_cert) is not None:
-        # Without a password given, OpenSSL would ask for one on the terminal.
         key = options.client_key
-        _load(
-            "client certificate", certificate, lambda: context.load_cert_chain(certificate, key, password="")
-        )
+        what = "client certificate" if key is None else f"client certificate (key {str(key)!r})"
+        # Without a password given, OpenSSL would ask for one on the terminal.
+        _load(what, certificate, lambda: context.load_cert_chain(certificate, key, password=""))
     context.set_alpn_protocols(list(protocols))
     return context
 
@@ -71,7 +70,7 @@ def _load(what: str, path: Path, load: Callable[[], None]) -> None:
     try:
         load()
     except ssl.SSLError as error:
-        reason = _words(error) if _reason(error) else "the key is encrypted or does not fit"
+        reason = _words(error) if _reason(error) else "the key is missing, encrypted or another's"
         raise SurroundingsError(f"the {what} {str(path)!r} cannot be used: {reason}") from error
     except OSError as error:
         reason = (error.strerror or "it cannot be opened").lower()

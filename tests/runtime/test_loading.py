@@ -1,0 +1,91 @@
+"""From files to flows (DESIGN 3; Limits)."""
+
+import json
+
+import pytest
+
+import runner
+from runner.runtime.loading import LoadSettings, refuse
+from runner.errors import Problem
+
+STEP = {"id": "a", "method": "GET", "url": "http://h.example/{{b.x}}"}
+
+
+def write(folder, name, document):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document, indent=1))
+    return path
+
+
+def data(*steps):
+    return {"version": "1.0", "steps": list(steps)}
+
+
+def test_problems_name_the_file_as_it_was_given(tmp_path, monkeypatch):
+    write(tmp_path, "flow.json", data(STEP))
+    monkeypatch.chdir(tmp_path)
+    (problem,) = runner.check(runner.load("flow.json"))
+    assert str(problem) == "flow.json:7:11 steps[0].url: no step 'b'"
+
+
+def test_problems_of_other_files_name_those(tmp_path, monkeypatch):
+    write(tmp_path, "flow.json", data({"id": "s", "flow": "sub/inner.json"}))
+    write(tmp_path, "sub/inner.json", data({"id": "d", "flow": "deeper.json"}))
+    write(tmp_path, "sub/deeper.json", data(STEP))
+    monkeypatch.chdir(tmp_path.parent)
+    (problem,) = runner.check(runner.load(f"{tmp_path.name}/flow.json"))
+    assert str(problem.place) == f"{tmp_path.name}/sub/deeper.json:7:11"
+
+
+def test_a_flow_reads_other_flows_only_below_its_own_folder(tmp_path):
+    (tmp_path / "home").mkdir()
+    write(tmp_path, "outside.json", data())
+    path = write(tmp_path, "home/flow.json", data({"id": "s", "flow": "../outside.json"}))
+    assert [problem.code for problem in runner.check(runner.load(path))] == ["file.outside"]
+
+
+def test_the_limits_of_documents_hold_for_other_flows_too(tmp_path):
+    write(tmp_path, "inner.json", data({**STEP, "description": "x" * 500}))
+    path = write(tmp_path, "flow.json", data({"id": "s", "flow": "inner.json"}))
+    flow = runner.load(path)
+    from runner.runtime.loading import plan_of
+
+    assert [one.code for one in plan_of(flow, LoadSettings(max_bytes=300)).problems] == ["file.too_large"]
+
+
+def test_a_flow_named_twice_is_read_once(tmp_path):
+    write(tmp_path, "inner.json", data({**STEP, "url": "http://h.example/"}))
+    path = write(tmp_path, "flow.json", data(*[{"id": f"s{n}", "flow": "./inner.json"} for n in range(3)]))
+    assert runner.check(runner.load(path)) == ()
+
+
+def test_standard_input_has_no_folder(monkeypatch):
+    import io
+    import sys
+
+    class Stdin:
+        buffer = io.BytesIO(json.dumps(data({"id": "s", "flow": "x.json"})).encode())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    flow = runner.load("-")
+    assert flow.home == ""
+    (problem,) = runner.check(flow)
+    assert problem.code == "flow.unreadable"
+    assert problem.place.file == "<stdin>"
+
+
+def test_a_value_has_problems_without_place():
+    (problem,) = runner.check(runner.load(data(STEP)))
+    assert problem.place is None
+
+
+def test_what_is_no_flow_is_refused():
+    with pytest.raises(runner.FlowError):
+        runner.load({"a": 1})
+
+
+def test_refusing_nothing_does_nothing():
+    refuse([])
+    with pytest.raises(runner.FlowError, match="x: y"):
+        refuse([Problem("c", "x", "y")])
