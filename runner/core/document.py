@@ -82,6 +82,11 @@ class Document:
             raise FlowError(problems)
         return cls(value, name, max_depth=max_depth)
 
+    def forget(self) -> None:
+        """Let go of the value; the text, which `locate` needs, stays."""
+        if self.data is not None:
+            self.value = None
+
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """One problem per repeated key. For JSON the first use costs another parse of the text."""

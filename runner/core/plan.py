@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from runner.core.compile import Compiler
@@ -242,9 +243,13 @@ def _inherit(needs: Needs, inner: Needs, where: str) -> None:
 
 
 def _located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
-    for problem in problems:
-        if problem.place is not None or flow.document is None:
-            yield problem
-        else:
-            prefix = "" if problem.where.startswith(("flow_inputs", "is_active")) else flow.prefix
-            yield problem.at(flow.document.locate(prefix + problem.where))
+    """Give each problem its place; one pass over the document for all of them."""
+    kept = list(problems)
+    if flow.document is None:
+        return kept
+    of_the_record = ("flow_inputs", "is_active", "name", "description")
+    prefixed = [
+        one if one.where.startswith(of_the_record) else replace(one, where=flow.prefix + one.where) for one in kept
+    ]
+    places = flow.document.located(prefixed)
+    return [one.at(found.place) for one, found in zip(kept, places, strict=True)]

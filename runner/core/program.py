@@ -211,6 +211,7 @@ class Exchange:
     attempts: int = 0
     sends: int = 0
     refreshed: bool = False
+    acted: bool = False
 
     def run(self, prepared: Prepared) -> Generator[Command, Reply, Answer]:
         """Send until the answer is accepted or nothing more may be tried."""
@@ -226,6 +227,7 @@ class Exchange:
                 method=prepared.request.method,
                 keyed=header(prepared.request.headers, "idempotency-key") is not None,
                 draw=_draw(self.terms.origin, self.path, self.attempts),
+                acted=self.acted,
             )
             if isinstance(decision, Enough):
                 yield from self._give_up(decision, answer)
@@ -258,6 +260,8 @@ class Exchange:
             if hops > MAX_REDIRECTS:
                 raise StepError("http.redirect", f"more than {MAX_REDIRECTS} redirects", self.plan.where)
             current = redirected(current, answer.status, location)
+            # A POST that became a GET has been taken: whatever that GET meets, the POST is not harmless.
+            self.acted = self.acted or current.request.method != prepared.request.method
 
     def _send(self, prepared: Prepared) -> Generator[Command, Reply, Answer]:
         reply = yield SendRequest(

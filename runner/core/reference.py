@@ -69,8 +69,9 @@ def parse_path(text: str) -> Reference | None:
 def split_path(text: str) -> Reference:
     """Return the reference of a text that is known to match `PATH`."""
     if "[" not in text:
-        root, *path = text.split(".")
-        return Reference(text, root, tuple(path))
+        root, _, rest = text.partition(".")
+        # A flow of 10 000 steps has as many of these, and `_make` takes half the time.
+        return Reference._make((text, root, tuple(rest.split(".")) if rest else (), False))
     start = min(text.find("["), text.find(".") % len(text))
     return Reference(text, text[:start], tuple(map(_segment, _SEGMENT.finditer(text, start))))
 

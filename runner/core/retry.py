@@ -82,12 +82,19 @@ def resolve_policy(settings: Sequence[tuple[Retry | None, int | None]]) -> Retry
 
 
 def decide(
-    policy: RetryPolicy, reply: Response | NoResponse, attempt: int, *, method: str, keyed: bool, draw: float
+    policy: RetryPolicy,
+    reply: Response | NoResponse,
+    attempt: int,
+    *,
+    method: str,
+    keyed: bool,
+    draw: float,
+    acted: bool = False,
 ) -> Decision:
     """Decide after attempt number `attempt` (from 1) ended with `reply`.
 
-    `keyed` tells that the request carries an idempotency key; `draw` is a number in [0, 1) for the
-    jitter.
+    `keyed` tells that the request carries an idempotency key, `acted` that a server has taken it
+    and sent on to another url; `draw` is a number in [0, 1) for the jitter.
     """
     if not _is_passing(policy, reply):
         return Enough("final")
@@ -95,7 +102,8 @@ def decide(
         return Enough("final")
     if attempt >= policy.max_attempts:
         return Enough("exhausted")
-    if method in UNSAFE_METHODS and not (keyed or policy.unsafe or _server_cannot_have_acted(reply)):
+    harmless = keyed or policy.unsafe or (not acted and _server_cannot_have_acted(reply))
+    if method in UNSAFE_METHODS and not harmless:
         return Enough("withheld")
     asked = retry_after(reply)
     if asked is None:

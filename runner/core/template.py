@@ -8,7 +8,7 @@ References and templates; SEMANTICS, Templates and conditions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
 from runner.core.commands import Json
@@ -43,7 +43,8 @@ _PLAIN_KEY: Final = re.compile(NAME)
 _ORIGIN: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
-def _pieces(source: str) -> Iterator[Piece]:
+def _pieces(source: str) -> list[Piece]:
+    pieces: list[Piece] = []
     position = 0
     while True:
         start = source.find("{{", position)
@@ -51,17 +52,22 @@ def _pieces(source: str) -> Iterator[Piece]:
         if literal:
             if "{" in literal:
                 _refuse_tags(literal, position)
-            yield literal
+            pieces.append(literal)
         if start < 0:
-            return
+            return pieces
         path = _PATH_IN_BRACES.match(source, start)
         if path and path[1] not in LITERALS:
-            yield known_reference(split_path(path[1]), start)
+            pieces.append(_path(path[1], start))
             position = path.end()
         else:
             end = operand_end(source, start + 2)
-            yield compile_operand(source[start + 2 : end], start)
+            pieces.append(compile_operand(source[start + 2 : end], start))
             position = end + 2
+
+
+def _path(text: str, offset: int) -> Reference:
+    reference = split_path(text)
+    return known_reference(reference, offset) if text[0] == "$" else reference
 
 
 def _refuse_tags(literal: str, position: int) -> None:
@@ -261,6 +267,9 @@ def compile_template(source: str) -> Template:
         if "{" in source:
             _refuse_tags(source, 0)
         return Template(source, (source,))
+    path = _PATH_IN_BRACES.fullmatch(source)  # by far the most common template
+    if path and path[1] not in LITERALS:
+        return Template(source, (_path(path[1], 0),))
     return Template(source, tuple(_pieces(source)))
 
 
@@ -400,13 +409,16 @@ class _Growing:
     def container(
         self, item: Json, entries: Iterable[tuple[Any, Json]], place: _Place, depth: int
     ) -> _Node | None:
-        rendered = []
+        rendered: list[tuple[Any, _Node]] = []
+        node: _Node | None
         for key, one in entries:
             # Most values are constants, and cost nothing but this look.
-            if ("{" in one) if type(one) is str else isinstance(one, (dict, list)):
-                node = self.node(one, (*place, key), depth + 1)
-                if node is not None:
-                    rendered.append((key, node))
+            if type(one) is str:
+                node = self.text(one, (*place, key)) if "{" in one else None
+            else:
+                node = self.node(one, (*place, key), depth + 1) if isinstance(one, (dict, list)) else None
+            if node is not None:
+                rendered.append((key, node))
         return _Container(item, rendered) if rendered else None
 
     def text(self, item: str, place: _Place) -> _Leaf | None:

@@ -89,6 +89,7 @@ class _Frame:
     path: Path = ()
     key: str | None = None
     key_mark: _Mark = None
+    is_merge: bool = False
     merges: list[dict[str, Json]] = field(default_factory=list)
     size: int = 1
     height: int = 1
@@ -163,6 +164,7 @@ class _Builder:
             return
         self._check_characters(event)
         frame.key, frame.key_mark = value, event.start_mark
+        frame.is_merge = value == "<<" and event.implicit[0]
         frame.size += 1 + len(value)
         if value in frame.value:
             self.repeated.append(((*self._path(), value), self._place(event.start_mark)))
@@ -206,7 +208,7 @@ class _Builder:
         if isinstance(frame.value, list):
             frame.value.append(value)
             return
-        merged = _merged(value) if frame.key == "<<" else None
+        merged = _merged(value) if frame.is_merge else None
         if merged is None:
             frame.value[frame.key] = value
         else:

@@ -7,7 +7,6 @@ for an empty object wherever PHP has stored one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from functools import cache
@@ -20,7 +19,7 @@ from runner.core.commands import Json
 from runner.core.document import Document
 from runner.core.model import Config, Edge, Flow, InputField, Retry, Step, Until
 from runner.core.text import close_match
-from runner.errors import Problem
+from runner.errors import FlowError, Problem
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.problems: list[Problem] = list(document.warnings)
+        self.problems: list[Problem] = []
 
     def flow(self) -> Flow:
         record = self.document.value
@@ -101,9 +100,9 @@ class _Reader:
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            self._problem("document.inner_json", where, "is a text that is not JSON")
+            return self.document.embedded(where, value).value
+        except FlowError as error:
+            self.problems.extend(error.problems)
             return None
 
     def _version(self, data: Mapping[str, Json]) -> str:

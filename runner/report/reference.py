@@ -35,6 +35,10 @@ from runner.core.scope import RESERVED
 
 Rows = Iterable[tuple[str, ...]]
 
+PLATFORM_KEYS: Final = (
+    *("id", "project_id", "folder_id", "created_by", "created_at", "updated_at"),
+    *("ai_version", "generation_strategy", "complexity_score"),
+)
 FLOW: Final = (
     ("name", "text", "Names the root span, `flow-<name>`. Without one the file's stem does."),
     ("description", "text", "Goes into the IntegrationFlow document."),
@@ -45,9 +49,8 @@ FLOW: Final = (
     ),
     ("flow_data", "object, or that as JSON text", "The [steps and their settings](#flow_data)."),
     ("is_active", "true or false", "False: a run warns."),
-    ("id", "text", "The platform's; kept."),
-    ("folder_id", "text", "The platform's; kept."),
     ("ui_data", "object", "The platform's visual form; kept, not read."),
+    *((name, "any", "The platform's own; kept, not read.") for name in PLATFORM_KEYS),
 )
 FLOW_DATA: Final = (
     ("version", "text", '`"1.0"`, which is also assumed, with a warning, when it is missing.'),

@@ -40,6 +40,7 @@ def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None 
     name = "" if str(source) == "-" else str(source)
     document = parse(data, name=name or "<stdin>", max_bytes=limits.max_bytes, max_depth=limits.max_depth)
     flow = read(document)
+    document.forget()  # the flow has what it needs, and a large document is heavy
     return replace(flow, home=str(path.resolve().parent), source=path.name) if name else flow
 
 
@@ -51,7 +52,8 @@ def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
 
 def check(flow: Flow) -> tuple[Problem, ...]:
     """Return everything that is wrong with a flow, errors and warnings, in the order of the document."""
-    return in_order(plan_of(flow).problems)
+    repeated = flow.document.warnings if flow.document is not None else ()
+    return in_order((*repeated, *plan_of(flow).problems))
 
 
 def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -1,0 +1,68 @@
+"""From the words of a command line to an exit code; nothing that goes wrong ends in a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from runner.cli.options import Options, parse
+
+WRONG: Final = 2
+AROUND: Final = 3
+CUT: Final = 4
+BUG: Final = 70  # EX_SOFTWARE of sysexits.h
+
+_COMMANDS: Final = {"run": "runner.cli.run", "check": "runner.cli.check", "schema": "runner.cli.schema"}
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run the command that these words spell and return its exit code."""
+    try:
+        options = parse(argv)
+        return _version() if options.version else _run(options)
+    except SystemExit as leaving:  # argparse has said all there is to say
+        return leaving.code if isinstance(leaving.code, int) else WRONG
+    except KeyboardInterrupt:
+        return CUT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last place that can say anything about it
+        return _report(error)
+
+
+def _version() -> int:
+    import runner
+
+    print(f"runner {runner.__version__}")
+    return 0
+
+
+def _run(options: Options) -> int:
+    from runner.errors import FlowError, SurroundingsError
+
+    command = import_module(_COMMANDS[options.command])
+    try:
+        code: int = command.main(options, os.environ)
+        return code
+    except (FlowError, SurroundingsError) as error:
+        from runner.cli.output import outputs
+
+        _, err = outputs(os.environ)
+        for line in str(error).splitlines():
+            err.line(line)
+        return WRONG if isinstance(error, FlowError) else AROUND
+
+
+def _report(error: Exception) -> int:
+    if os.environ.get("RUNNER_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    # Not its message: that may quote what the masker has never seen.
+    what = f"a fault of the runner itself: {type(error).__name__}"
+    sys.stderr.write(f"runner: {what}; please report it with what RUNNER_DEBUG=1 prints\n")
+    return BUG

@@ -1,0 +1,276 @@
+"""Every example is run as its page says, in a shell, and asked what came of it and what its server saw."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import runner
+from examples import loopback
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PAGE = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+COMMANDS = dict(re.findall(r"^\| \[([\w.]+)\]\(.*\| `([^`]+)` \|$", PAGE, re.MULTILINE))
+FLOWS = sorted(path for path in EXAMPLES.rglob("*") if path.name in ("flow.json", "flow.yaml", "login.json"))
+
+
+def shell(command: str, **env: str) -> subprocess.CompletedProcess:
+    """Run a command in the root of the project, with this Python's programs first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, **env},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+class Seen:
+    """What came of an example: its result, everything it printed, and the requests its server got."""
+
+    def __init__(self, done: subprocess.CompletedProcess, log: Path):
+        self.code = done.returncode
+        self.printed = done.stdout + done.stderr
+        self.result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        self.requests = [json.loads(line) for line in lines]
+
+    @property
+    def paths(self) -> list[str]:
+        return [request["path"] for request in self.requests]
+
+    def bodies(self, path: str) -> list:
+        return [request["body"] for request in self.requests if request["path"] == path]
+
+    def headers(self, path: str, name: str) -> list:
+        return [request["headers"].get(name) for request in self.requests if request["path"] == path]
+
+    def step(self, path: str) -> dict:
+        return next(step for step in self.result["steps"] if step["path"] == path)
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Run an example as its page says, with more options for its server and for the run."""
+
+    def run(example: str, more: str = "", *, server: str = "") -> Seen:
+        log, trace = tmp_path / "requests", tmp_path / "trace.json"
+        options = f"examples/loopback.py {server} --log {log} "
+        command = COMMANDS[example].replace("examples/loopback.py ", options)
+        done = shell(f"{command} {more} --json --trace-out {trace}")
+        seen = Seen(done, log)
+        seen.printed += trace.read_text(encoding="utf-8") if trace.exists() else ""
+        return seen
+
+    return run
+
+
+def test_the_page_has_every_example():
+    there = {path.name for path in EXAMPLES.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    there |= {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")} - {"loopback.py"}
+    assert set(COMMANDS) == there
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.relative_to(EXAMPLES).as_posix())
+def test_no_flow_has_a_problem(path):
+    assert runner.check(runner.load(path)) == ()
+
+
+def test_a_user_is_registered(play):
+    seen = play("register_user")
+    assert seen.code == 0, seen.printed
+    assert seen.result["status"] == "succeeded"
+    assert seen.paths == ["/auth/register", "/auth/verify-email", "/notifications/welcome"]
+    assert seen.bodies("/auth/verify-email") == [{"token": "activate-1001"}]
+    assert seen.bodies("/notifications/welcome") == [{"userId": 1001, "userRole": "member"}]
+    assert "correct horse" not in seen.printed
+
+
+def test_a_busy_server_is_asked_again(play):
+    seen = play("register_user", server="--busy /auth/verify-email")
+    assert seen.code == 0, seen.printed
+    assert [request["status"] for request in seen.requests] == [201, 503, 200, 202]
+    assert seen.step("verify_email")["attempts"] == 2
+
+
+def test_no_welcome_is_sent_when_none_is_wanted(play):
+    seen = play("register_user", "-i sendWelcomeEmail=false")
+    assert seen.code == 0, seen.printed
+    assert seen.paths == ["/auth/register", "/auth/verify-email"]
+    assert (seen.step("send_welcome")["status"], seen.step("send_welcome")["reason"]) == (
+        "skipped",
+        "condition",
+    )
+
+
+def test_wrong_inputs_are_told_at_once_and_nothing_is_sent(play):
+    seen = play("register_user", "-i username=al -i email=nowhere")
+    assert (seen.code, seen.paths) == (2, [])
+    assert "Input username: minimum length is 3" in seen.printed
+    assert "Input email: invalid email format" in seen.printed
+
+
+def test_lookups_and_quotes_overlap_and_the_order_waits_for_all(play):
+    seen = play("orders_parallel")
+    assert seen.code == 0, seen.printed
+    assert {*seen.paths[:2]} == {"/customers/c-7", "/carts"}
+    assert {*seen.paths[2:4]} == {"/prices", "/shipping"}
+    assert seen.paths[4:] == ["/orders", "/mails"]
+    [order] = seen.bodies("/orders")
+    assert (order["customer"], order["amount"]) == ("c-7", 50)
+    assert len(seen.headers("/orders", "idempotency-key")[0]) == 32
+    assert seen.bodies("/mails")[0]["text"] == "Your order /orders/o-1 is on its way."
+
+
+def test_each_export_is_polled_until_it_is_ready(play):
+    seen = play("poll_jobs")
+    assert seen.code == 0, seen.printed
+    assert [body["region"] for body in seen.bodies("/exports")] == ["north", "south", "west"]
+    assert [body["position"] for body in seen.bodies("/exports")] == [0, 1, 2]
+    assert [seen.paths.count(f"/exports/job-{region}") for region in ("north", "south", "west")] == [3, 3, 3]
+    assert seen.result["outputs"]["summary"] == {
+        "files": "job-north.csv, job-south.csv, job-west.csv",
+        "largest": 900,
+        "message": "3 regions exported, starting with north",
+    }
+
+
+def test_a_flow_hands_its_secret_to_the_flow_around_it(play):
+    seen = play("sub_flow")
+    assert seen.code == 0, seen.printed
+    assert seen.bodies("/login") == ["user=editor&password=correct+horse+battery"]
+    assert seen.headers("/articles", "authorization") == ["Bearer letter-box-9172"]
+    assert "A flow that is useful twice" in seen.bodies("/articles")[0]
+    assert "letter-box-9172" not in seen.printed
+    assert seen.step("session/login")["outputs"] == {"token": "[masked]"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "paths", "reviewer"),
+    [
+        ("-i amount=2500", ["/reviews", "/payments"], "grace"),
+        ("-i amount=20", ["/payments"], "nobody"),
+        ("-i amount=2500 -i currency=NOK", ["/payments"], "nobody"),
+    ],
+)
+def test_two_branches_join_in_one_payment(play, inputs, paths, reviewer):
+    seen = play("yaml_flow", inputs)
+    assert seen.code == 0, seen.printed
+    assert seen.paths == paths
+    assert seen.bodies("/payments")[0]["reviewer"] == reviewer
+
+
+def test_a_payment_that_fails_is_handled_by_its_edge(play):
+    seen = play("yaml_flow", "-i currency=USD")
+    assert (seen.code, seen.result["status"]) == (0, "succeeded"), seen.printed
+    assert seen.paths == ["/reviews", "/payments", "/alarms"]
+    assert seen.bodies("/alarms") == ["amount 2500 was not paid"]
+    assert (seen.step("pay")["status"], seen.step("pay")["handled"]) == ("failed", True)
+
+
+def test_one_token_serves_two_steps_and_a_dead_one_is_replaced_once(play):
+    seen = play("auth")
+    assert seen.code == 0, seen.printed
+    assert seen.paths.count("/oauth/token") == 2
+    assert [request["status"] for request in seen.requests if request["path"].startswith("/accounts")] == [
+        401,
+        200,
+        200,
+    ]
+    assert seen.bodies("/audit") == [{"owner": "Ada", "title": "All is well"}]
+    for secret in (
+        "wobbly-bicycle",
+        "quiet-lantern",
+        "correct horse",
+        "access-1-of-example",
+        "access-2-of-example",
+    ):
+        assert secret not in seen.printed
+
+
+def test_a_flow_runs_from_a_few_lines_of_python():
+    done = shell(COMMANDS["library_use.py"])
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["register", "succeeded"],
+        ["verify_email", "succeeded"],
+        ["send_welcome", "succeeded"],
+    ]
+    assert re.fullmatch(r"7 spans in trace [0-9a-f]{32}", lines[3])
+
+
+def test_a_pipeline_passes():
+    done = shell(COMMANDS["pipeline.sh"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "passed"
+
+
+def test_a_pipeline_tells_that_a_flow_failed():
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    done = shell(f"{COMMANDS['pipeline.sh']} http://127.0.0.1:{port}")
+    assert done.returncode == 1, done.stderr
+    assert "the flow failed" in done.stdout
+
+
+def test_the_demo_runs_and_what_it_suggests_works():
+    done = shell("python examples/register_user/demo.py")
+    assert done.returncode == 0, done.stderr
+    assert "The trace is .demo/trace.json" in done.stdout
+    trace = json.loads((ROOT / ".demo/trace.json").read_bytes())
+    assert trace["name"] == "Updated User Registration Flow"
+    assert [span["name"] for span in trace["spans"]].count("POST /auth/verify-email") == 2
+    assert json.loads((ROOT / ".demo/result.json").read_bytes())["status"] == "succeeded"
+    suggested = re.findall(r"^  (\S.*(?:\\\n.*)?)$", done.stdout, re.MULTILINE)
+    assert len(suggested) == 3
+    for command in suggested:
+        tried = shell(command)
+        assert tried.returncode == 0, f"{command}\n{tried.stderr}"
+
+
+def test_the_demo_leaves_with_the_code_of_the_run():
+    done = shell("python examples/register_user/demo.py -i username=al")
+    assert done.returncode == 2
+    assert "minimum length is 3" in done.stderr
+
+
+def test_the_loopback_server_leaves_with_the_code_of_the_command():
+    assert shell("python examples/loopback.py auth bash -c 'exit 7'").returncode == 7
+    assert shell("python examples/loopback.py auth bash -c 'kill -9 $$'").returncode == 137
+    assert shell("python examples/loopback.py auth no-such-command").returncode == 127
+    assert "no example 'none'" in shell("python examples/loopback.py none true").stderr
+
+
+def test_the_loopback_server_keeps_a_connection():
+    api = loopback.find_api("register_user")
+    with loopback.Server(api) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with closing(http.client.HTTPConnection("127.0.0.1", server.server_address[1])) as connection:
+            statuses = []
+            for body in ('{"username": "ada"}', "no json", ""):
+                connection.request("POST", "/auth/register", body, {"Content-Type": "application/json"})
+                used = connection.sock
+                answer = connection.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+                assert connection.sock is used
+        server.shutdown()
+    assert statuses == [422, 400, 400]
+
+
+def test_every_command_of_the_page_is_a_plain_command():
+    assert all(shlex.split(command) for command in COMMANDS.values())

@@ -1,0 +1,219 @@
+"""Every block of code in the README is run, in the order of the page and from a folder like the project's."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+import runner
+from runner.core.document import MAX_BYTES, MAX_DEPTH
+from runner.core.progress import DEFAULT_STEP_BUDGET
+from runner.core.text import MAX_TEXT
+from runner.runtime.engine import MAX_FILE
+from runner.runtime.http import HttpSettings
+from tests.otlp_receiver import otlp_receiver
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md")
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+BESIDE = "python examples/loopback.py register_user "
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: its language, its text, the line of the page that it starts on."""
+
+    language: str
+    text: str
+    line: int
+
+    def __str__(self):
+        return f"line-{self.line}-{self.language}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    every = [Block(match[1], match[2], PAGE[: match.start()].count("\n") + 1) for match in found]
+    return [block for block in every if block.language in languages]
+
+
+def table(head: str) -> list[list[str]]:
+    """Return the cells of the table whose head starts so."""
+    text = re.search(rf"^\| {re.escape(head)}.*\n\|[ |-]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)[1]
+    return [line.strip("| ").split(" | ") for line in text.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder with what a reader has at hand, and the files that the page tells them to write."""
+    for name in ("examples", "otel-collector.yaml", "pyproject.toml", "Makefile"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for block in blocks("yaml", "json"):
+        name = re.match(r"# (\S+\.(?:yaml|json))\n", block.text)
+        if name:
+            (tmp_path / name[1]).write_text(block.text, encoding="utf-8")
+    return tmp_path
+
+
+def shell(folder: Path, script: str, **env: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def plain(text: str) -> str:
+    """Leave out of an output what is different each time: durations, bars, ids."""
+    text = re.sub(r"[▏▎▍▌▋▊▉█━╸╺─░▒▓·]{2,}|[▏▎▍▌▋▊▉█▒░╸╺━]", "", text)
+    text = re.sub(r"\b\d+(?:\.\d+)?\s?(?:ms|s)\b", "# ms", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b", "#", text)
+    lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=str)
+def test_a_command_prints_what_the_page_shows(folder, block):
+    parts = re.split(r"^\$ (.+)\n", block.text, flags=re.MULTILINE)[1:]
+    script = "".join(f"{command}\nlast=$?; printf '\\001'; (exit $last)\n" for command in parts[::2])
+    printed = shell(folder, script).stdout.split("\001")
+    assert [plain(one) for one in printed[:-1]] == [plain(one) for one in parts[1::2]]
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_a_piece_of_python_runs(folder, block):
+    (folder / "piece.py").write_text(block.text, encoding="utf-8")
+    done = shell(folder, f"{BESIDE} python piece.py")
+    assert (done.returncode, done.stdout) == (0, "succeeded Hello grace, you are number 1001.\n")
+    assert json.loads((folder / "trace.json").read_bytes())["name"] == "Hello"
+
+
+@pytest.mark.parametrize("block", blocks("yaml", "json"), ids=str)
+def test_a_flow_or_a_step_of_the_page_has_no_problem(block):
+    value = yaml.safe_load(block.text)
+    flow = value if "steps" in value else {"version": "1.0", "flow_inputs": [], "steps": [value]}
+    assert runner.check(runner.load(flow)) == ()
+
+
+def test_the_tree_of_the_page_is_that_of_the_first_flow(folder):
+    shell(folder, f"{BESIDE} runner run hello.yaml -i who=ada -e API_URL --trace-out trace.json --quiet")
+    spans = json.loads((folder / "trace.json").read_bytes())["spans"]
+    below: dict[str, list[dict]] = {}
+    for span in spans:
+        below.setdefault((span.get("parentSpanContext") or {}).get("spanId", ""), []).append(span)
+
+    def draw(parent: str, indent: str):
+        children = below.get(parent, [])
+        for number, span in enumerate(children, 1):
+            last = number == len(children)
+            yield f"{indent}{'└── ' if last else '├── '}{span['name']}"
+            yield from draw(span["spanContext"]["spanId"], indent + ("    " if last else "│   "))
+
+    root = spans[0]
+    [block] = blocks("text")
+    assert block.text.splitlines() == [root["name"], *draw(root["spanContext"]["spanId"], "")]
+
+
+def test_one_variable_sends_the_trace_to_a_backend(folder):
+    [line] = [line for block in blocks("sh") for line in block.text.splitlines() if "OTEL_EXPORTER" in line]
+    with otlp_receiver() as receiver:
+        command = line.replace("http://127.0.0.1:4318", receiver.url)
+        done = shell(folder, f"{BESIDE} bash -c '{command}'")
+    assert done.returncode == 0, done.stdout
+    assert sorted(span.name for span in receiver.spans) == [
+        "POST /auth/register",
+        "flow-Hello",
+        "http-join",
+        "set-greet",
+    ]
+
+
+def test_the_commands_that_set_up_the_project_fit_it(folder):
+    """They are not run here: they install, or run these tests."""
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    checks = {
+        r"make (\w+)": lambda name: shell(ROOT, f"make -n {name}").returncode == 0,
+        r"python3 -m venv (\.venv)": lambda _: about["project"]["requires-python"] == ">=3.11",
+        r"\.venv/bin/(pip) install \.": lambda _: "runner" in about["project"]["scripts"],
+        r"\.venv/bin/python (\S+)": lambda path: (ROOT / path).is_file(),
+        r"otelcol-contrib --config (\S+) &": lambda path: (
+            "service" in yaml.safe_load((ROOT / path).read_text())
+        ),
+        r"OTEL_EXPORTER_OTLP_ENDPOINT=\S+ runner run (hello\.yaml) .*": lambda path: (
+            folder / path
+        ).is_file(),
+    }
+    for block in blocks("sh"):
+        for line in block.text.splitlines():
+            command = line.partition("  #")[0].strip()
+            found = [
+                (check, match) for form, check in checks.items() if (match := re.fullmatch(form, command))
+            ]
+            assert len(found) == 1, f"no check knows {command!r}"
+            check, match = found[0]
+            assert check(match[1]), command
+
+
+def test_the_page_starts_with_the_two_commands():
+    assert re.findall(r"^make \w+", blocks("sh")[0].text, re.MULTILINE) == ["make demo", "make test"]
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert len(re.findall(r"^```\w", PAGE, re.MULTILINE)) == len(
+        blocks("console", "python", "yaml", "json", "text", "sh")
+    )
+
+
+def test_every_option_of_the_page_exists(folder):
+    usage = re.sub(r"\x1b\[[0-9;]*m", "", shell(folder, "runner run --help", COLUMNS="200").stdout)
+    rest = PAGE.partition("## Not there yet")[0]
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall(r"`([^`\n]+)`", rest))))
+    named -= {"--strict"}  # of check
+    assert {option for option in named if not re.search(rf"(?<![\w-]){option}(?![\w-])", usage)} == set()
+    assert "--strict" in shell(folder, "runner check --help", COLUMNS="200").stdout
+
+
+def test_every_command_of_the_page_exists(folder):
+    for cells in table("command"):
+        command = re.match(r"`runner (\w+)", cells[0])[1]
+        assert shell(folder, f"runner {command} --help").returncode == 0, command
+
+
+def test_the_limits_of_the_page_are_those_of_the_code():
+    told = {cells[0]: cells[1] for cells in table("limit")}
+    megabyte = 1024 * 1024
+    assert told == {
+        "document": f"{MAX_BYTES // megabyte} MiB",
+        "nesting of a document": f"{MAX_DEPTH} levels",
+        "body of an answer, decompressed": f"{HttpSettings().max_response // megabyte} MiB",
+        "a rendered text": f"{MAX_TEXT // megabyte} MiB",
+        "a file that a flow sends": f"{MAX_FILE // megabyte} MiB",
+        "steps that start in a run": f"{DEFAULT_STEP_BUDGET:,} (or twice the steps)".replace(",", " "),
+        "visits of a step": "1",
+        "one attempt": "30 s",
+        "the whole run": "none",
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_leads_to_one(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", text)]
+    assert [link for link in links if link and not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_page_can_be_read_in_one_sitting():
+    assert len(PAGE.splitlines()) <= 320
