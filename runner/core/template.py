@@ -322,9 +322,7 @@ class Tree:
         self.where = where
         self._node = growing.node(value, (), 0)
         self._leaves = tuple(growing.leaves)
-        self.problems = tuple(
-            Problem(code, _spell(where, place), what) for code, place, what in growing.problems
-        )
+        self.problems = tuple([Problem(code, _spell(where, at), what) for code, at, what in growing.problems])
 
     @property
     def constant(self) -> bool:
