@@ -20,9 +20,7 @@ fi
 export API_URL=$1
 mkdir -p .demo
 
-for flow in examples/*/flow.json examples/*/flow.yaml; do
-    runner check "$flow" || exit
-done
+runner check examples/*/flow.json examples/*/flow.yaml || exit
 
 runner run examples/register_user/flow.json --inputs examples/register_user/inputs.json \
     -e API_URL --trace-out .demo/pipeline.json --quiet

@@ -7,8 +7,8 @@ are first used, because starting the command line is on a budget.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
 if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.core.integration_flow import IntegrationFlow
     from runner.core.model import Flow, Retry, Step

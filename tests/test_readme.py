@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import runner
+from runner.core import codes
 from runner.core.document import MAX_BYTES, MAX_DEPTH
 from runner.core.progress import DEFAULT_STEP_BUDGET
 from runner.core.text import MAX_TEXT
@@ -23,6 +24,7 @@ from tests.otlp_receiver import otlp_receiver
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md")
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 BESIDE = "python examples/loopback.py register_user "
 
 
@@ -68,8 +70,7 @@ def shell(folder: Path, script: str, **env: str) -> subprocess.CompletedProcess:
         ["bash", "-c", script],
         cwd=folder,
         env={**os.environ, "PATH": path, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         encoding="utf-8",
         timeout=60,
         check=False,
@@ -87,6 +88,7 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
 def test_a_command_prints_what_the_page_shows(folder, block):
+    # The page shows what a terminal does; the progress that a pipe gets on stderr is left out.
     parts = re.split(r"^\$ (.+)\n", block.text, flags=re.MULTILINE)[1:]
     script = "".join(f"{command}\nlast=$?; printf '\\001'; (exit $last)\n" for command in parts[::2])
     printed = shell(folder, script).stdout.split("\001")
@@ -132,7 +134,7 @@ def test_one_variable_sends_the_trace_to_a_backend(folder):
     with otlp_receiver() as receiver:
         command = line.replace("http://127.0.0.1:4318", receiver.url)
         done = shell(folder, f"{BESIDE} bash -c '{command}'")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stderr
     assert sorted(span.name for span in receiver.spans) == [
         "POST /auth/register",
         "flow-Hello",
@@ -201,11 +203,32 @@ def test_the_limits_of_the_page_are_those_of_the_code():
         "body of an answer, decompressed": f"{HttpSettings().max_response // megabyte} MiB",
         "a rendered text": f"{MAX_TEXT // megabyte} MiB",
         "a file that a flow sends": f"{MAX_FILE // megabyte} MiB",
-        "steps that start in a run": f"{DEFAULT_STEP_BUDGET:,} (or twice the steps)".replace(",", " "),
+        "steps, items and polls of a run": f"{DEFAULT_STEP_BUDGET:,} (or twice the steps)".replace(",", " "),
         "visits of a step": "1",
         "one attempt": "30 s",
         "the whole run": "none",
     }
+    errors = {cells[-1].strip("`") for cells in table("limit")} - {"exit code 4"}
+    assert errors <= codes.PROBLEMS.keys() | codes.STEP_ERRORS.keys()
+
+
+def test_every_place_that_the_architecture_names_exists():
+    named = re.findall(
+        r"`((?:runner|core|runtime|platforms|report|cli|tests|examples)/[\w/]*(?:\.\w+)?)`", HOUSE
+    )
+    places = [(ROOT / name, ROOT / "runner" / name) for name in named]
+    assert len(named) > 20
+    assert [inside.name for outside, inside in places if not (outside.exists() or inside.exists())] == []
+
+
+def test_every_dependency_has_its_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    names = {re.match(r"[\w-]+", one)[0] for one in needed}
+    told = re.findall(
+        r"^\| ([\w-]+)(?: \(extra .*?\))? \| ", HOUSE.partition("## Dependencies")[2], re.MULTILINE
+    )
+    assert names == set(told) - {"package", "---"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -25,21 +25,18 @@ def main():
     serve = [python, near(HERE.parent / "loopback.py")]
     flow, inputs = near(HERE / "flow.json"), near(HERE / "inputs.json")
     MADE.mkdir(exist_ok=True)
-    trace, result = MADE / "trace.json", MADE / "result.json"
+    trace = near(MADE / "trace.json")
 
-    with result.open("wb") as file:
-        code = run(
-            [
-                *serve, "--busy", "/auth/verify-email", "--pause", "0.15", "register_user",
-                *runner, "run", flow, "--inputs", inputs, "-e", "API_URL",
-                "--trace-out", near(trace), "--json", *sys.argv[1:],
-            ],
-            stdout=file,
-            check=False,
-        ).returncode  # fmt: skip
+    code = run(
+        [
+            *serve, "--busy", "/auth/verify-email", "--pause", "0.15", "register_user",
+            *runner, "run", flow, "--inputs", inputs, "-e", "API_URL", "--trace-out", trace, *sys.argv[1:],
+        ],
+        check=False,
+    ).returncode  # fmt: skip
 
     command, beside = " ".join(runner), " ".join(serve)
-    print(f"\nThe trace is {near(trace)}, the result {near(result)}. Try next:\n")
+    print(f"\nThe trace of a run is a file: {trace}. Try next:\n")
     print(f"  {command} check {flow}")
     print(f"  {command} schema > {near(MADE / 'schema.json')}")
     print(f"  {beside} orders_parallel \\")

@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from io import TextIOWrapper
 
-from runner.cli.options import Options, parse
+from runner.cli.options import TYPE_CHECKING, Options, parse
+
+if TYPE_CHECKING:
+    from typing import Final
 
 WRONG: Final = 2
 AROUND: Final = 3
@@ -20,6 +23,23 @@ _COMMANDS: Final = {"run": "runner.cli.run", "check": "runner.cli.check", "schem
 
 def run_command(argv: Sequence[str]) -> int:
     """Run the command that these words spell and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What the encoding does not have is written out; half a surrogate pair is in none.
+            stream.reconfigure(errors="backslashreplace")
+    code = _guarded(argv)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:  # the interpreter would complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # which is `runner --help | head`
+            sys.stderr.write(f"runner: cannot write standard output: {(error.strerror or '').lower()}\n")
+            return code or AROUND
+    return code
+
+
+def _guarded(argv: Sequence[str]) -> int:
     try:
         options = parse(argv)
         return _version() if options.version else _run(options)
@@ -27,9 +47,9 @@ def run_command(argv: Sequence[str]) -> int:
         return leaving.code if isinstance(leaving.code, int) else WRONG
     except KeyboardInterrupt:
         return CUT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        sys.stderr.write(f"runner: {(error.strerror or type(error).__name__).lower()}\n")
+        return AROUND
     except Exception as error:  # noqa: BLE001 - the last place that can say anything about it
         return _report(error)
 
@@ -37,7 +57,7 @@ def run_command(argv: Sequence[str]) -> int:
 def _version() -> int:
     import runner
 
-    print(f"runner {runner.__version__}")
+    sys.stdout.write(f"runner {runner.__version__}\n")
     return 0
 
 

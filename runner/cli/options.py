@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
-from typing import Final, NoReturn
+
+TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
 
 _SIZE: Final = re.compile(r"([0-9]{1,15})\s*(?:(k|m|g)?(?:i?b)?)", re.IGNORECASE)
 _MOST_SECONDS: Final = 1e9
@@ -93,13 +97,23 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return argparse's formatter for a width that is found without importing shutil and its compressors."""
+    try:
+        width = os.get_terminal_size(1).columns
+    except OSError:
+        width = 100
+    width = max(50, min(width, 100)) - 2
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=width)
+
+
 def make_parser() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(
         prog="runner",
         description="Run flows of HTTP steps; every run is one trace.",
         epilog=MAIN_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
@@ -113,7 +127,7 @@ def make_parser() -> Parser:
             commands.add_parser(
                 name,
                 help=short,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
+                formatter_class=_formatter,
                 allow_abbrev=False,
             )
         )
@@ -121,6 +135,7 @@ def make_parser() -> Parser:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s FLOW [options]"
     parser.description = "Run a flow, and show its trace as a waterfall."
     parser.epilog = RUN_EXAMPLE
     parser.add_argument("flow", metavar="FLOW", help="the flow, a JSON or YAML file; - is standard input")
@@ -139,7 +154,7 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="an input, read as its declared type; NAME=@FILE takes the text of a file (without a final line"
-        " break), NAME=@@… a text that begins with @",
+        " break), NAME=@@TEXT a text that begins with @",
     )
     group.add_argument("--inputs", metavar="FILE", help="inputs as one JSON object; - is standard input")
     _add_env(group)
@@ -231,6 +246,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s FLOW... [options]"
     parser.description = "Tell what is wrong with flows, without sending anything."
     parser.epilog = CHECK_EXAMPLE
     parser.add_argument("flows", metavar="FLOW", nargs="+", help="a JSON or YAML file; - is standard input")

@@ -96,10 +96,6 @@ def _width(stream: TextIO | None, environ: Mapping[str, str], *, is_terminal: bo
 
 def outputs(environ: Mapping[str, str], *, color: bool = True) -> tuple[Output, Output]:
     """Return standard output and standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            # What the encoding does not have is written out; half a surrogate pair is in none.
-            stream.reconfigure(errors="backslashreplace")
     return Output(sys.stdout, environ, color=color), Output(sys.stderr, environ, color=color)
 
 

@@ -43,5 +43,3 @@ class View(Protocol):
 
     def close(self, rows: list[Row]) -> None:
         """Leave these rows on the screen."""
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -10,6 +11,8 @@ from urllib.parse import quote
 from runner.core.commands import Outcome, Program
 from runner.core.compiled import StepPlan
 from runner.core.scope import Scope
+
+PLAIN = re.compile(r"[A-Za-z0-9_.~$-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class Flowing(Protocol):
 
 def step_path(prefix: str, step_id: str, visit: int = 1) -> str:
     """Return the path of a step inside a container (SEMANTICS, Journal)."""
-    segment = quote(step_id, safe="$")
+    segment = step_id if PLAIN.fullmatch(step_id) else quote(step_id, safe="$")
     if visit > 1:
         segment = f"{segment}#{visit}"
     return f"{prefix}/{segment}" if prefix else segment

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 
 from runner.core.commands import Json
-from runner.core.compiled import HttpWork, PartWork, SetWork, StepPlan, Work
+from runner.core.compiled import ConditionWork, HttpWork, PartWork, StepPlan, UntilWork, Work
 from runner.core.condition import Condition, ConditionSyntaxError, compile_condition
 from runner.core.model import Config, FilePart, Flow, Step
 from runner.core.output import Output, compile_output
@@ -47,12 +47,18 @@ class Compiler:
         """Compile one step; what is wrong with it goes to `problems`, and what is right is compiled."""
         self._seen = []
         where = f"steps[{index}]"
-        plan = StepPlan(index, step, step.kind)
+        plan = StepPlan(index, step.id, step.label, step.kind)
         plan.condition = self._condition(step, where)
         plan.for_each = self._tree(step.for_each, f"{where}.forEach")
-        plan.work = self._work(step, where)
-        if plan.kind == "http":
-            plan.outputs = self._read_outputs(step, where)
+        plan.work = self._work(step, plan.condition, where)
+        if plan.kind == "condition":
+            plan.condition = None  # it is the step's work and does not skip it
+        if step.secret_outputs:
+            plan.secret = frozenset(step.secret_outputs)
+        if step.delay_ms:
+            plan.delay = step.delay_ms / 1000
+        plan.limit = step.max_concurrency or 1
+        plan.continues = step.on_error == "continue"
         self._check_keys(step, where)
         if plan.condition is not None and plan.for_each is not None:
             plan.condition_per_item = any(one.root in ("item", "index") for one in plan.condition.references)
@@ -60,13 +66,16 @@ class Compiler:
             self.references[index] = self._seen
         return plan
 
-    def _work(self, step: Step, where: str) -> Work:
-        if step.kind == "http":
-            return self._http(step, where)
-        if step.kind == "set":
-            values = self._tree(step.set, f"{where}.set")
-            return SetWork(values) if values is not None else None
-        return None
+    def _work(self, step: Step, condition: Condition | None, where: str) -> Work:
+        match step.kind:
+            case "http":
+                return self._http(step, where)
+            case "set":
+                return self._tree(step.set, f"{where}.set")
+            case "condition" if condition is not None:
+                return ConditionWork(condition, step.true_label or "true", step.false_label or "false")
+            case _:
+                return None
 
     def flow_work(self, index: int, step: Step) -> tuple[Tree | None, tuple[tuple[str, Reference], ...]]:
         """Compile what a flow step gives to the flow and takes from it."""
@@ -91,11 +100,16 @@ class Compiler:
             return None
         config = self.flow.config
         work = HttpWork(
+            method=(step.method or "").upper(),
             url=url,
             path_template=url.path_template(),
             policy=self._policy(step, config),
             timeout=(step.timeout or config.timeout) / 1000,
             accepted=self._accepted(step, where),
+            expected=_expected(step),
+            keyed=step.idempotency_key,
+            follow_redirects=step.follow_redirects,
+            outputs=self._read_outputs(step, where),
             folder=self.flow.folder,
             headers=self._tree(step.headers or None, f"{where}.headers"),
             query=self._tree(step.query, f"{where}.query"),
@@ -111,9 +125,9 @@ class Compiler:
             for number, text in enumerate(step.assertions)
         )
         if step.until is not None:
-            work.until = self._compiled_condition(
-                step.until.condition, f"{where}.until.condition", response=True
-            )
+            until = step.until
+            condition = self._compiled_condition(until.condition, f"{where}.until.condition", response=True)
+            work.until = UntilWork(condition, until.interval / 1000, until.max_attempts)
         return work
 
     def _compile_body(self, work: HttpWork, step: Step, where: str) -> None:
@@ -177,7 +191,7 @@ class Compiler:
     def _check_keys(self, step: Step, where: str) -> None:
         if step.kind != "http":
             for name in ONLY_HTTP:
-                if getattr(step, name) not in (None, {}, [], False):
+                if getattr(step, name):
                     what = f"{_camel(name)!r} does nothing on a {step.kind} step"
                     self._warn("step.ignored_key", f"{where}.{_camel(name)}", what)
         names = step.set if step.set is not None else step.outputs
@@ -254,6 +268,12 @@ class Compiler:
 
     def _warn(self, code: str, where: str, what: str) -> None:
         self.problems.append(Problem(code, where, what, "warning"))
+
+
+def _expected(step: Step) -> str:
+    expected = step.expected_status
+    several = expected if isinstance(expected, list) else ["2xx" if expected is None else expected]
+    return " or ".join(map(str, several))
 
 
 def _camel(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from runner.core.condition import Condition
 from runner.core.graph import Graph
-from runner.core.model import Flow, Step, StepKind
+from runner.core.model import Flow, StepKind
 from runner.core.output import Output
 from runner.core.reference import Reference
 from runner.core.retry import RetryPolicy
@@ -27,13 +27,15 @@ class PartWork:
 
 @dataclass(slots=True)
 class HttpWork:
-    """What an HTTP step sends, and what it takes for success. `timeout` is seconds."""
+    """What an HTTP step sends, and what it takes for success. `timeout` and intervals are seconds."""
 
+    method: str
     url: Template
     path_template: str | None
     policy: RetryPolicy
     timeout: float
     accepted: tuple[range, ...]
+    expected: str
     headers: Tree | None = None
     query: Tree | None = None
     body: Tree | None = None
@@ -43,16 +45,30 @@ class HttpWork:
     body_file: Template | None = None
     auth: Tree | None = None
     base_url: Template | None = None
+    keyed: bool = False
+    follow_redirects: bool = True
     assertions: tuple[Condition, ...] = ()
-    until: Condition | None = None
+    outputs: tuple[tuple[str, Output], ...] = ()
+    until: UntilWork | None = None
     folder: str = ""
 
 
 @dataclass(slots=True)
-class SetWork:
-    """The variables of a set step."""
+class UntilWork:
+    """When an HTTP step is sent again: every `interval` seconds, `bound` times at most."""
 
-    values: Tree
+    condition: Condition
+    interval: float
+    bound: int
+
+
+@dataclass(slots=True)
+class ConditionWork:
+    """A condition step, with the labels of its branches."""
+
+    condition: Condition
+    true_label: str
+    false_label: str
 
 
 @dataclass(slots=True)
@@ -64,27 +80,31 @@ class FlowWork:
     outputs: tuple[tuple[str, Reference], ...]
 
 
-Work: TypeAlias = HttpWork | SetWork | FlowWork | None
+# A tree is a set step: its variables.
+Work: TypeAlias = HttpWork | ConditionWork | FlowWork | Tree | None
 
 
 @dataclass(slots=True)
 class StepPlan:
-    """A compiled step. `needs` are the ids of the steps whose outputs it must have."""
+    """A compiled step; it does not hold on to the document.
+
+    `needs` are the positions of the steps whose outputs it must have, `secret` its outputs that are
+    masked, `limit` the items of a forEach at once; `continues` tells that its failure is handled.
+    """
 
     index: int
-    step: Step
+    id: str
+    label: str
     kind: StepKind
     work: Work = None
     condition: Condition | None = None
     condition_per_item: bool = False
     for_each: Tree | None = None
-    outputs: tuple[tuple[str, Output], ...] = ()
-    needs: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """The step's id."""
-        return self.step.id
+    needs: tuple[int, ...] = ()
+    secret: frozenset[str] = frozenset()
+    delay: float = 0.0
+    limit: int = 1
+    continues: bool = False
 
     @property
     def where(self) -> str:
@@ -92,13 +112,26 @@ class StepPlan:
         return f"steps[{self.index}]"
 
     @property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs that the step promises."""
-        if self.kind == "set":
-            return tuple(self.step.set or ())
-        if self.kind == "condition":
-            return ("result", "label")
-        return tuple(self.step.outputs)
+    def is_polling(self) -> bool:
+        """Whether the step is sent until a condition holds."""
+        return isinstance(self.work, HttpWork) and self.work.until is not None
+
+    @property
+    def output_names(self) -> tuple[str, ...] | None:
+        """The names of the outputs that the step promises, None when only the run tells."""
+        match self.work:
+            case HttpWork(outputs=outputs):
+                return tuple(name for name, _ in outputs)
+            case ConditionWork():
+                return ("result", "label")
+            case FlowWork(outputs=outputs) if outputs:
+                return tuple(name for name, _ in outputs)
+            case FlowWork(plan):
+                return tuple(step.id for step in plan.steps)
+            case Tree(value=values):
+                return tuple(values)
+            case _:
+                return () if self.kind == "delay" else None
 
 
 @dataclass(slots=True)
@@ -116,11 +149,10 @@ class Needs:
 
 @dataclass(slots=True)
 class Plan:
-    """A checked flow. It may run when `errors` is empty."""
+    """A checked flow, without its steps as they are written. It may run when `errors` is empty."""
 
     flow: Flow
     steps: tuple[StepPlan, ...]
-    positions: dict[str, int]
     graph: Graph
     needs: Needs
     problems: tuple[Problem, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runner.core.actions import Close, Container, Flowing, Open, Spot
 from runner.core.commands import Json, Outcome
-from runner.core.compiled import FlowWork, HttpWork, StepPlan
+from runner.core.compiled import FlowWork, HttpWork, StepPlan, UntilWork
 from runner.core.program import failed
 from runner.core.scope import Scope
 from runner.errors import StepError, located
@@ -28,17 +28,12 @@ def begin_step(flow: Flowing, owner: Container, key: int, spot: Spot, plan: Step
 
 def begin_item(flow: Flowing, owner: Container, key: int, spot: Spot, plan: StepPlan, scope: Scope) -> None:
     """Start what a step does once: polls, a flow, or a leaf."""
-    if polls(plan):
-        UntilRun(flow, owner, key, spot, plan, scope).begin()
+    if isinstance(plan.work, HttpWork) and plan.work.until is not None:
+        UntilRun(flow, owner, key, spot, plan, scope, plan.work.until).begin()
     elif isinstance(plan.work, FlowWork):
         flow.begin_flow(owner, key, spot, plan, scope)
     else:
         flow.queue(owner, key)
-
-
-def polls(plan: StepPlan) -> bool:
-    """Whether the step is sent until a condition holds."""
-    return isinstance(plan.work, HttpWork) and plan.work.until is not None
 
 
 def condition_outcome(plan: StepPlan, scope: Scope) -> Outcome | None:
@@ -87,7 +82,7 @@ class ForEachRun:
         self.plan, self.scope = plan, scope
         self.items = items
         self.results: list[Mapping[str, Json] | None] = [None] * len(items)
-        self.limit = plan.step.max_concurrency or 1
+        self.limit = plan.limit
         self.active = 0
         self.next = 0
         self.failure: Outcome | None = None
@@ -100,7 +95,7 @@ class ForEachRun:
 
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """Keep an item's outputs and start the next one."""
-        if outcome.status == "failed" and not is_final(outcome) and self.plan.step.on_error == "continue":
+        if outcome.status == "failed" and not is_final(outcome) and self.plan.continues:
             outcome = replace(outcome, handled=True)
         self.flow.act(Close(spot, outcome))
         self.active -= 1
@@ -140,9 +135,8 @@ class ForEachRun:
         return self.scope.child(item=self.items[key], index=key)
 
     def _spot(self, key: int) -> Spot:
-        step = self.plan.step
         path, order = f"{self.spot.path}[{key}]", (*self.spot.order, key)
-        return Spot(path, self.spot.path, "iteration", step.id, step.label, index=key, order=order)
+        return Spot(path, self.spot.path, "iteration", self.plan.id, self.plan.label, index=key, order=order)
 
     def _outcome(self) -> Outcome:
         if self.failure is not None:
@@ -159,14 +153,15 @@ class ForEachRun:
 class UntilRun:
     """An until: one poll after the other."""
 
-    __slots__ = ("attempts", "flow", "key", "owner", "plan", "poll", "scope", "spot")
+    __slots__ = ("attempts", "flow", "key", "owner", "plan", "scope", "spot", "until")
 
     def __init__(
-        self, flow: Flowing, owner: Container, key: int, spot: Spot, plan: StepPlan, scope: Scope
-    ) -> None:
+        self, flow: Flowing, owner: Container, key: int, spot: Spot, plan: StepPlan, scope: Scope,
+        until: UntilWork,
+    ) -> None:  # fmt: skip
         self.flow, self.owner, self.key, self.spot = flow, owner, key, spot
         self.plan, self.scope = plan, scope
-        self.poll = 1
+        self.until = until
         self.attempts = 0
 
     def begin(self) -> None:
@@ -176,25 +171,23 @@ class UntilRun:
 
     def launch(self, key: int) -> None:
         """Start a poll."""
-        until, step = self.plan.step.until, self.plan.step
         path, order = f"{self.spot.path}~{key}", (*self.spot.order, key)
-        spot = Spot(path, self.spot.path, "http", step.id, step.label, poll=key, order=order)
-        after = until.interval / 1000 if until is not None and key > 1 else 0.0
+        spot = Spot(path, self.spot.path, "http", self.plan.id, self.plan.label, poll=key, order=order)
+        after = self.until.interval if key > 1 else 0.0
         self.flow.start_leaf(self, key, spot, self.plan, self.scope, after=after)
 
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """End, or poll again."""
         self.flow.act(Close(spot, outcome))
         self.attempts += outcome.attempts
-        bound = self.plan.step.until.max_attempts if self.plan.step.until else 1
         if outcome.status == "succeeded" and outcome.taken == "false":
             if self.flow.halted:
                 outcome = self.flow.interrupted_outcome()
-            elif key < bound:
+            elif key < self.until.bound:
                 self.flow.queue(self, key + 1)
                 return
             else:
-                what = f"the condition did not come true in {bound} polls"
+                what = f"the condition did not come true in {self.until.bound} polls"
                 outcome = failed("until.exhausted", what, f"{self.plan.where}.until")
         ended = replace(outcome, attempts=self.attempts, taken=None)
         self.flow.end(self.owner, self.key, self.spot, ended)

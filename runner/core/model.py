@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
@@ -34,6 +35,13 @@ class _Unset:
 
 
 UNSET: Any = _Unset()
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    """Return the one empty object that stands for every object that was not given."""
+    return _NOTHING
 
 
 def key(description: str, **constraints: Any) -> Any:  # noqa: ANN401 - pydantic types Field as Any too
@@ -155,8 +163,8 @@ class Step:
         str | None,
         key("Where to send; a template. Substituted parts are percent-encoded, a leading base URL is not."),
     ] = None
-    headers: Annotated[dict[str, Json], key("Request headers; values are templates.")] = field(
-        default_factory=dict
+    headers: Annotated[Mapping[str, Json], key("Request headers; values are templates.")] = field(
+        default_factory=_nothing
     )
     query: Annotated[
         dict[str, Json] | None,
@@ -189,20 +197,18 @@ class Step:
     ] = None
     follow_redirects: Annotated[bool, key("Follow up to 10 redirects.")] = True
     outputs: Annotated[
-        dict[str, str],
+        Mapping[str, str],
         key(
             "Output name to path: `response.body.a.b[0]`, `response.status`, `response.headers.x`,"
             " `response.cookies.x`, a JSONPath `$.…`, or the legacy forms `response.a` and `a.b`."
             " On a flow step: `stepId.output` of the flow that was run."
         ),
-    ] = field(default_factory=dict)
-    secret_outputs: Annotated[list[str], key("Outputs whose values are masked everywhere.")] = field(
-        default_factory=list
-    )
+    ] = field(default_factory=_nothing)
+    secret_outputs: Annotated[tuple[str, ...], key("Outputs whose values are masked everywhere.")] = ()
     assert_: Annotated[
-        str | list[str],
+        str | tuple[str, ...],
         key("Conditions over `response.*` that must hold on an accepted answer.", alias="assert"),
-    ] = field(default_factory=list)
+    ] = ()
     condition: Annotated[
         str | bool | None,
         key(
@@ -236,8 +242,9 @@ class Step:
     ] = None
     until: Annotated[Until | None, key("Poll until a condition holds.")] = None
     depends_on: Annotated[
-        str | list[str], key("Steps that must have succeeded, or been skipped by their own condition, before.")
-    ] = field(default_factory=list)
+        str | tuple[str, ...],
+        key("Steps that must have succeeded, or been skipped by their own condition, before."),
+    ] = ()
     join: Annotated[
         Join | None,
         key(
@@ -299,12 +306,12 @@ class Step:
     @property
     def assertions(self) -> tuple[str, ...]:
         """The conditions of `assert`, always as several."""
-        return (self.assert_,) if isinstance(self.assert_, str) else tuple(self.assert_)
+        return (self.assert_,) if isinstance(self.assert_, str) else self.assert_
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The steps of `dependsOn`, always as several."""
-        return (self.depends_on,) if isinstance(self.depends_on, str) else tuple(self.depends_on)
+        return (self.depends_on,) if isinstance(self.depends_on, str) else self.depends_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,7 +370,7 @@ class InputField:
     ] = "string"
     required: Annotated[bool, key("A run without a value is refused.")] = False
     default: Annotated[Json, key("Value when none is given.")] = UNSET
-    validation: Annotated[Mapping[str, Json], key("Rules for the value.")] = field(default_factory=dict)
+    validation: Annotated[Mapping[str, Json], key("Rules for the value.")] = field(default_factory=_nothing)
     description: Annotated[str, key("Free text.")] = ""
 
 

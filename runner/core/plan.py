@@ -46,7 +46,7 @@ def _build(flow: Flow, read: ReadFlow | None, known: dict[str, Plan], inside: tu
     for step in steps:
         if isinstance(step.work, FlowWork):
             _inherit(needs, step.work.plan.needs, step.where)
-    return Plan(flow, steps, positions, graph, needs, tuple(_located(flow, problems)))
+    return Plan(replace(flow, steps=()), steps, graph, needs, tuple(_located(flow, problems)))
 
 
 def _positions(flow: Flow, problems: list[Problem]) -> dict[str, int]:
@@ -73,12 +73,12 @@ def _resolve_flows(
     flow: Flow, steps: Iterable[StepPlan], compiler: Compiler, read: ReadFlow | None, known: dict[str, Plan],
     inside: tuple[str, ...],
 ) -> None:  # fmt: skip
-    for step in steps:
-        if step.step.flow is None:
+    for step, written in zip(steps, flow.steps, strict=True):
+        if written.flow is None:
             continue
-        inputs, outputs = compiler.flow_work(step.index, step.step)
+        inputs, outputs = compiler.flow_work(step.index, written)
         try:
-            plan = _inner_plan(flow, step.step.flow, read, known, inside)
+            plan = _inner_plan(flow, written.flow, read, known, inside)
         except StepError as error:
             compiler.problems.append(Problem(error.code, f"{step.where}.flow", error.message))
         except FlowError as error:
@@ -118,13 +118,13 @@ class ReferenceCheck:
     def check(self, index: int, references: Iterable[tuple[str, Reference]]) -> list[int]:
         """Check the references of one step; returns the positions of the steps that it waits for."""
         sources: dict[int, None] = {}
-        needed: dict[str, None] = {}
+        needed: dict[int, None] = {}
         for where, reference in references:
             source = self._check_one(index, where, reference)
             if source is not None:
                 sources[source] = None
                 if not reference.soft:
-                    needed[reference.root] = None
+                    needed[source] = None
         self.steps[index].needs = tuple(needed)
         return list(sources)
 
@@ -189,7 +189,7 @@ class ReferenceCheck:
             what = f"step {root!r} runs after this one; move it up, or set config.parallel"
             self._problem("reference.forward", where, what)
             return None
-        names = promised_outputs(self.steps[source])
+        names = self.steps[source].output_names
         if path and names is not None and str(path[0]) not in names:
             hint = close_match(str(path[0]), names) or "; declare it in the step's 'outputs'"
             self._problem("reference.unknown_output", where, f"no output {path[0]!r} on step {root!r}{hint}")
@@ -197,13 +197,6 @@ class ReferenceCheck:
 
     def _problem(self, code: str, where: str, what: str) -> None:
         self.problems.append(Problem(code, where, what))
-
-
-def promised_outputs(step: StepPlan) -> tuple[str, ...] | None:
-    """Return the names of a step's outputs, None when they are not known before the run."""
-    if step.kind == "flow" and not step.step.outputs:
-        return tuple(step.work.plan.positions) if isinstance(step.work, FlowWork) else None
-    return step.output_names
 
 
 def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Needs) -> Iterable[Problem]:
@@ -216,15 +209,15 @@ def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Ne
     if not flow.is_active:
         what = "the flow is not active; submit and worker refuse it without --inactive"
         yield Problem("flow.inactive", "is_active", what, "warning")
-    for step in steps:
+    for step, written in zip(steps, flow.steps, strict=True):
         branches = any(arc.declared for arc in graph.arcs.get(step.index, ()))
         if step.kind == "condition" and not branches:
             what = "the condition has no edges: it only outputs 'result' and 'label', and both neighbours run"
             yield Problem("condition.no_edges", step.where, what, "warning")
-        if step.step.max_visits is not None and step.index not in graph.each:
+        if written.max_visits is not None and step.index not in graph.each:
             what = "'maxVisits' needs join 'each' and an edge that enters the step"
             yield Problem("step.ignored_key", f"{step.where}.maxVisits", what, "warning")
-        yield from _targets_without_edges(flow, step.step, step.where)
+        yield from _targets_without_edges(flow, written, step.where)
 
 
 def _targets_without_edges(flow: Flow, step: Step, where: str) -> Iterable[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from base64 import b64encode
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from runner.core.commands import (
     Wait,
     header,
 )
-from runner.core.compiled import HttpWork, SetWork, StepPlan
+from runner.core.compiled import ConditionWork, HttpWork, StepPlan
 from runner.core.condition import Condition
 from runner.core.output import Absent, ResponseView
 from runner.core.redact import MASK, Masker
@@ -39,7 +38,6 @@ from runner.core.request import (
     FORM,
     Prepared,
     RunTerms,
-    boundary_of,
     fetch_token,
     prepare,
     redirected,
@@ -50,12 +48,11 @@ from runner.core.retry import (
     Enough,
     RetryPolicy,
     decide,
-    idempotency_key,
     may_resend_silently,
 )
 from runner.core.scope import Scope
 from runner.core.template import Tree
-from runner.core.text import measure, to_json
+from runner.core.text import MAX_NESTING, to_json
 from runner.errors import StepError, located
 
 MAX_REDIRECTS = 10
@@ -68,9 +65,9 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
     """Return the program of a leaf. Its failures are outcomes, never exceptions."""
     attempts = 0
     try:
-        if plan.step.delay_ms:
-            yield Emit(names.EVENT_DELAY, {names.DELAY_MS: plan.step.delay_ms})
-            yield Wait(plan.step.delay_ms / 1000)
+        if plan.delay:
+            yield Emit(names.EVENT_DELAY, {names.DELAY_MS: round(plan.delay * 1000)})
+            yield Wait(plan.delay)
         match plan.work:
             case HttpWork() as work:
                 exchange = Exchange(plan, work, terms, path)
@@ -78,10 +75,10 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
                     return (yield from _http(plan, work, scope, exchange))
                 finally:
                     attempts = exchange.attempts
-            case SetWork(values):
+            case Tree() as values:
                 return _set(plan, values, scope, terms)
-            case _ if plan.condition is not None and plan.kind == "condition":
-                return (yield from _decide(plan, plan.condition, scope))
+            case ConditionWork() as work:
+                return (yield from _decide(plan, work, scope))
             case _:
                 return Outcome("succeeded")
     except StepError as error:
@@ -93,13 +90,13 @@ def failed(code: str, message: str, where: str, attempts: int = 0) -> Outcome:
     return Outcome("failed", failure=StepFailure(code, message, where), attempts=attempts)
 
 
-def _decide(plan: StepPlan, condition: Condition, scope: Scope) -> Program:
+def _decide(plan: StepPlan, work: ConditionWork, scope: Scope) -> Program:
     with located(f"{plan.where}.condition"):
-        holds = condition.holds(scope)
+        holds = work.condition.holds(scope)
     taken = "true" if holds else "false"
-    label = (plan.step.true_label if holds else plan.step.false_label) or taken
+    label = work.true_label if holds else work.false_label
     shown: dict[str, str | bool] = {
-        names.CONDITION: condition.shown,
+        names.CONDITION: work.condition.shown,
         names.CONDITION_RESULT: holds,
         names.CONDITION_LABEL: label,
     }
@@ -109,39 +106,30 @@ def _decide(plan: StepPlan, condition: Condition, scope: Scope) -> Program:
 
 def _set(plan: StepPlan, tree: Tree, scope: Scope, terms: RunTerms) -> Outcome:
     values: Mapping[str, Json] = tree.render(scope)
-    secret = (tree.secret_keys(scope) | set(plan.step.secret_outputs)) & values.keys()
-    terms.masker.add(tree.secret_values(scope))
-    for name in secret:
-        terms.masker.add(values[name])
-    return Outcome("succeeded", values, tainted=frozenset(secret))
+    secret = plan.secret
+    if secret or tree.is_secret(scope):
+        secret |= tree.secret_keys(scope)
+        terms.masker.add(tree.secret_values(scope))
+        terms.masker.add([values[name] for name in secret if name in values])
+    return Outcome("succeeded", values, tainted=secret)
 
 
 def _http(
     plan: StepPlan, work: HttpWork, scope: Scope, exchange: Exchange
 ) -> Generator[Command, Reply, Outcome]:
-    keyed = idempotency_key(exchange.terms.origin, exchange.path, exchange.terms.repeat)
-    prepared = yield from prepare(
-        plan,
-        work,
-        scope,
-        exchange.terms,
-        key=keyed if plan.step.idempotency_key else None,
-        boundary=boundary_of(exchange.terms.origin, exchange.path),
-    )
+    prepared = yield from prepare(plan, work, scope, exchange.terms, exchange.path)
     answer = yield from exchange.run(prepared)
     if isinstance(answer, NoResponse):
         return failed(answer.code, exchange.tried(answer.message), plan.where, exchange.attempts)
     if not is_accepted(work, answer.status):
-        expected = plan.step.expected_status or "2xx"
-        message = exchange.tried(f"the server answered {answer.status}, expected {_listed(expected)}")
+        message = exchange.tried(f"the server answered {answer.status}, expected {work.expected}")
         return failed("http.status", message, plan.where, exchange.attempts)
     view = ResponseView(answer.status, answer.headers, answer.body)
-    outputs = yield from _read_outputs(plan, view, exchange.terms)
+    outputs = yield from _read_outputs(plan, work, view, exchange.terms)
     taken = None
     if work.assertions or work.until is not None:
         taken = _judged(plan, work, scope.child(response=view.as_scope()), exchange.terms.masker)
-    secret = frozenset(plan.step.secret_outputs) & outputs.keys()
-    return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=secret)
+    return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=plan.secret)
 
 
 def _judged(plan: StepPlan, work: HttpWork, scope: Scope, masker: Masker) -> str | None:
@@ -155,7 +143,7 @@ def _judged(plan: StepPlan, work: HttpWork, scope: Scope, masker: Masker) -> str
     if work.until is None:
         return None
     with located(f"{plan.where}.until.condition"):
-        return "true" if work.until.holds(scope) else "false"
+        return "true" if work.until.condition.holds(scope) else "false"
 
 
 def _seen(reference: Reference, scope: Scope, masker: Masker) -> str:
@@ -174,30 +162,37 @@ def _seen(reference: Reference, scope: Scope, masker: Masker) -> str:
 
 
 def _read_outputs(
-    plan: StepPlan, view: ResponseView, terms: RunTerms
+    plan: StepPlan, work: HttpWork, view: ResponseView, terms: RunTerms
 ) -> Generator[Command, Reply, dict[str, Json]]:
     outputs: dict[str, Json] = {}
-    for name, output in plan.outputs:
+    for name, output in work.outputs:
         try:
             outputs[name] = output.read(view)
         except Absent:
             yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: f"no {output.source} for output {name!r}"})
             continue
-        if isinstance(outputs[name], dict | list):
-            with located(f"{plan.where}.outputs.{name}"):
-                measure(outputs[name], sys.maxsize)
-        if name in plan.step.secret_outputs:
+        if _is_too_deep(outputs[name]):
+            message = f"output {name!r} is nested deeper than {MAX_NESTING} levels"
+            raise StepError("limit.depth", message, f"{plan.where}.outputs.{name}")
+        if name in plan.secret:
             terms.masker.add(outputs[name])
     return outputs
+
+
+def _is_too_deep(value: Json) -> bool:
+    """Whether a value of an answer is nested so deeply that what writes it later would break."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_NESTING):
+        children = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [child for some in children for child in some if type(child) is dict or type(child) is list]
+        if not level:
+            return False
+    return True
 
 
 def is_accepted(work: HttpWork, status: int) -> bool:
     """Whether a status counts as success for the step."""
     return any(status in accepted for accepted in work.accepted)
-
-
-def _listed(expected: object) -> str:
-    return " or ".join(str(one) for one in expected) if isinstance(expected, list) else str(expected)
 
 
 @dataclass(slots=True)
@@ -254,7 +249,7 @@ class Exchange:
                 prepared = with_token(prepared, token)
                 continue
             location = header(answer.headers, "location")
-            if answer.status not in REDIRECTS or location is None or not self.plan.step.follow_redirects:
+            if answer.status not in REDIRECTS or location is None or not self.work.follow_redirects:
                 return prepared, answer
             hops += 1
             if hops > MAX_REDIRECTS:

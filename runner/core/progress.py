@@ -29,7 +29,7 @@ from runner.core.commands import Json, Outcome, StepFailure
 from runner.core.compiled import FlowWork, Plan, StepPlan
 from runner.core.graph import Arc, is_taken
 from runner.core.inputs import check_inputs
-from runner.core.loops import begin_step, condition_outcome, is_final, polls
+from runner.core.loops import begin_step, condition_outcome, is_final
 from runner.core.program import failed, step_program
 from runner.core.reference import Missing, walk
 from runner.core.request import RunTerms
@@ -238,7 +238,7 @@ class FlowRun:
         if not self.nodes or (self.busy and not self.plan.flow.config.parallel):
             return False
         plan = self.plan.steps[self.nodes[0]]
-        is_leaf = plan.for_each is None and not isinstance(plan.work, FlowWork) and not polls(plan)
+        is_leaf = plan.for_each is None and not isinstance(plan.work, FlowWork) and not plan.is_polling
         if is_leaf and not self.slots.take():
             return False
         self.busy.add(heapq.heappop(self.nodes))
@@ -290,7 +290,7 @@ class FlowRun:
     def _failed(self, plan: StepPlan, outcome: Outcome) -> Outcome:
         if outcome.ended_by:
             return outcome
-        handles = plan.step.on_error == "continue" or self.plan.graph.handles_failure(plan.index)
+        handles = plan.continues or self.plan.graph.handles_failure(plan.index)
         if handles and not is_final(outcome):
             return replace(outcome, handled=True)
         self.failure = self.failure or outcome.failure
@@ -375,18 +375,19 @@ class FlowRun:
             what = f"step {plan.id!r} would run more than {bound} times; raise maxVisits if that is meant"
             return failed("limit.visits", what, plan.where)
         for source in plan.needs:
-            if self.state[self.plan.positions[source]] != SUCCEEDED:
-                return Outcome("skipped", reason="upstream", detail=f"step {source!r} did not succeed")
-        if plan.condition is None or plan.condition_per_item or plan.kind == "condition":
+            if self.state[source] != SUCCEEDED:
+                name = self.plan.steps[source].id
+                return Outcome("skipped", reason="upstream", detail=f"step {name!r} did not succeed")
+        if plan.condition is None or plan.condition_per_item:
             return None
         return condition_outcome(plan, self.scope)
 
     def _spot_of(self, plan: StepPlan) -> Spot:
         visit = max(self.visits.get(plan.index, 1), 1)
         path = step_path(self.spot.path, plan.id, visit)
-        kind = "forEach" if plan.for_each is not None else "until" if polls(plan) else plan.kind
+        kind = "forEach" if plan.for_each is not None else "until" if plan.is_polling else plan.kind
         order = (*self.spot.order, plan.index, visit)
-        return Spot(path, self.spot.path, kind, plan.id, plan.step.label, visit=visit, order=order)
+        return Spot(path, self.spot.path, kind, plan.id, plan.label, visit=visit, order=order)
 
     def _rest(self) -> None:
         """Finish when nothing runs any more; before that, free what waits for an edge that never comes."""

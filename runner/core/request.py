@@ -32,6 +32,7 @@ from runner.core.commands import (
 )
 from runner.core.compiled import HttpWork, StepPlan
 from runner.core.redact import MASK, Masker, mask_url
+from runner.core.retry import idempotency_key
 from runner.core.scope import Scope
 from runner.core.template import Template, Tree
 from runner.core.text import to_text
@@ -79,9 +80,9 @@ class RunTerms:
 
 
 def prepare(
-    plan: StepPlan, work: HttpWork, scope: Scope, terms: RunTerms, *, key: str | None, boundary: str
+    plan: StepPlan, work: HttpWork, scope: Scope, terms: RunTerms, path: str
 ) -> Generator[Command, Reply, Prepared]:
-    """Render the request of a step; asks for files and for a token where it needs them.
+    """Render the request of the step at `path`; asks for files and for a token where it needs them.
 
     Raises StepError before anything is sent when something is missing or does not fit.
     """
@@ -89,14 +90,14 @@ def prepare(
     _learn_secrets(work, scope, terms.masker)
     url, shown = _url(work, scope, terms, where)
     headers, private = _headers(work, scope, where)
-    body, parts, content_type = yield from _content(work, scope, headers, where, boundary)
+    body, parts, content_type = yield from _content(work, scope, headers, where, boundary_of(terms.origin, path) if work.parts else "")
     given = header(headers, "content-type")
     # Parts cannot be told apart without a boundary, and a document rarely brings its own.
     if content_type and (given is None or (parts is not None and "boundary=" not in given.lower())):
         headers = (*without(headers, ["content-type"]), ("Content-Type", content_type))
-    if key is not None and header(headers, "idempotency-key") is None:
-        headers = (*headers, ("Idempotency-Key", key))
-    request = Request((plan.step.method or "GET").upper(), url, headers, body, parts)
+    if work.keyed and header(headers, "idempotency-key") is None:
+        headers = (*headers, ("Idempotency-Key", idempotency_key(terms.origin, path, terms.repeat)))
+    request = Request(work.method, url, headers, body, parts)
     prepared = Prepared(request, shown, private, work.path_template)
     if work.auth is None or header(headers, "authorization") is not None:
         return prepared

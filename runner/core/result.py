@@ -17,7 +17,10 @@ RunStatus = Literal["succeeded", "failed", "cancelled", "timed_out"]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """How one step, iteration, poll or sub-flow ended. `path` is unique in the run, `id` is not."""
+    """How one step, iteration, poll or sub-flow ended. `path` is unique in the run, `id` is not.
+
+    `order` sorts results as the document lists the steps.
+    """
 
     path: str
     id: str
@@ -33,6 +36,7 @@ class StepResult:
     detail: str = ""
     handled: bool = False
     tainted: frozenset[str] = frozenset()
+    order: tuple[int, ...] = ()
 
     def to_json(self, masker: Masker) -> dict[str, Json]:
         """Return the entry of `RunResult` JSON, masked."""
@@ -68,7 +72,7 @@ class Trace(Protocol):
         """Return them as an IntegrationFlow."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunResult:
     """A run that has ended. Times are nanoseconds since 1970; `outputs` are raw, by step id.
 
@@ -88,6 +92,10 @@ class RunResult:
     failure: StepFailure | None = None
     masker: Masker = field(default_factory=Masker, repr=False, compare=False)
     trace: Trace | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        # Short, and without values: event loops print the results of their tasks.
+        return f"<RunResult {self.run_id} {self.flow!r} {self.status}, {len(self.steps)} steps>"
 
     @property
     def ok(self) -> bool:

@@ -319,8 +319,9 @@ class Tree:
 
     def __init__(self, value: Json, where: str, growing: _Growing) -> None:
         self.value = value
-        self.where = where
         self._node = growing.node(value, (), 0)
+        # A tree without templates has nothing to locate, and a flow may have 100 000 of them.
+        self.where = where if self._node is not None else ""
         self._leaves = tuple(growing.leaves)
         self.problems = tuple([Problem(code, _spell(where, at), what) for code, at, what in growing.problems])
 

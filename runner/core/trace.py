@@ -29,7 +29,7 @@ Status = Literal["unset", "ok", "error"]
 Scalar: TypeAlias = str | int | float | bool
 Event: TypeAlias = tuple[str, int, dict[str, Json]]
 
-# The platform's decoder reads every number as a float64 (facts: Go, map[string]any).
+# Seed 000: the server keeps attributes as map[string]any of Go, where every number is a float64.
 LARGEST_INT: Final = 2**53 - 1
 LONGEST_VALUE: Final = 16_384  # characters of one text value; the rest is cut off
 _SECOND: Final = 1_000_000_000

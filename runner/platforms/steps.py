@@ -35,6 +35,7 @@ OBJECTS = frozenset(
     {"headers", "outputs", "config", "validation", "query", "form", "multipart", "inputs", "set", "retry"}
 )
 NESTED = {"retry": Retry, "until": Until}
+CHUNK = 1000  # steps that are validated together
 KNOWN_VERSIONS = frozenset({"1", "1.0"})
 
 
@@ -148,27 +149,37 @@ class _Reader:
         if not isinstance(value, list):
             self._problem("document.type", where, "must be a list")
             return []
-        known = wire_names(kind)
-        cleaned = [_cleaned(one) for one in value]
-        for index, one in enumerate(cleaned):
-            if isinstance(one, dict) and not known.keys() >= one.keys():
-                self._near_misses(one, known.keys(), f"{_place(where, index)}.")
-            self._nested_near_misses(one, f"{_place(where, index)}.")
-        adapter = adapter_of(kind)
+        found: list[T] = []
+        for start in range(0, len(value), CHUNK):
+            found += self._chunk(kind, value[start : start + CHUNK], where, start)
+            if self.document.data is not None:
+                # What is read is let go of at once: the largest flows need the room.
+                value[start : start + CHUNK] = [None] * len(value[start : start + CHUNK])
+        return found
+
+    def _chunk(self, kind: type[T], values: list[Json], where: str, start: int) -> list[T]:
+        known = wire_names(kind).keys()
+        cleaned = [_cleaned(one) for one in values]
+        for index, one in enumerate(cleaned, start):
+            if isinstance(one, dict):
+                if not known >= one.keys():
+                    self._near_misses(one, known, f"{_place(where, index)}.")
+                if NESTED.keys() & one.keys():
+                    self._nested_near_misses(one, f"{_place(where, index)}.")
         try:
-            return list(adapter.validate_python(cleaned))
+            return list(adapter_of(kind).validate_python(cleaned))
         except ValidationError as error:
-            return self._mended(adapter, cleaned, where, error)
+            return self._mended(adapter_of(kind), cleaned, where, start, error)
 
     def _mended(
-        self, adapter: TypeAdapter[list[T]], values: list[Json], where: str, error: ValidationError
+        self, adapter: TypeAdapter[list[T]], values: list[Json], where: str, start: int, error: ValidationError
     ) -> list[T]:
         mended = list(values)
         told: set[str] = set()
         for wrong in error.errors(include_url=False, include_context=False):
             index, rest = int(wrong["loc"][0]), wrong["loc"][1:]
             path, key = _path_in(values[index], rest)
-            place = f"{_place(where, index)}{path}"
+            place = f"{_place(where, start + index)}{path}"
             if place not in told:  # a value that fits no member of a union has an error for each
                 told.add(place)
                 self._problem("document.type", place, _reason(wrong["type"], wrong["msg"], wrong["input"]))
@@ -179,8 +190,8 @@ class _Reader:
         except ValidationError:
             return []
 
-    def _nested_near_misses(self, value: Json, where: str) -> None:
-        for name, kind in NESTED.items() if isinstance(value, dict) else ():
+    def _nested_near_misses(self, value: Mapping[str, Json], where: str) -> None:
+        for name, kind in NESTED.items():
             if isinstance(value.get(name), dict):
                 self._near_misses(value[name], wire_names(kind).keys(), f"{where}{name}.")
 
@@ -228,7 +239,7 @@ def _cleaned(value: Json) -> Json:
     if not isinstance(value, dict):
         return value
     if None not in value.values() and [] not in value.values():
-        return dict(value)
+        return value
     return {
         name: {} if one == [] and name in OBJECTS else one
         for name, one in value.items()

@@ -104,6 +104,7 @@ WORDS: Final[dict[object, str]] = {
     dict: "object",
     Mapping: "object",
     list: "list",
+    tuple: "list",
     Retry: "[retry](#retry)",
     Until: "[until](#until)",
     BasicAuth: "[basic](#auth-basic)",
@@ -265,7 +266,7 @@ def type_text(hint: Any) -> str:  # noqa: ANN401 - types are values here
         return " or ".join(type_text(one) for one in inner if one is not NoneType)
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inner)
-    if origin is list and inner[0] is not Any:
+    if origin in (list, tuple) and inner[0] is not Any:
         return f"list of {type_text(inner[0])}"
     if origin in (dict, Mapping) and inner[1] is not Any:
         return f"object of {type_text(inner[1])}"
@@ -280,7 +281,7 @@ def _bounds(about: FieldInfo) -> str:
 def _default(field: Field[Any]) -> str:
     if field.default is MISSING and field.default_factory is MISSING:
         return "required"
-    if field.default in (MISSING, UNSET, None, ""):
+    if field.default in (MISSING, UNSET, None, "", ()):
         return ""
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 

@@ -58,7 +58,8 @@ _RESULTS: Final[dict[object, State]] = {
     "cancellation": "cancelled",
     "cancelled": "cancelled",
 }
-_FAILURES: Final = frozenset({"failed", "handled", "cancelled", "timed_out"})
+_CUT: Final = frozenset({"cancelled", "timed_out"})
+_FAILURES: Final = _CUT | {"failed", "handled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +246,7 @@ class Waterfall:
             if shown and isinstance(reason, str) and len(self.hints) < MOST_HINTS:
                 self.hints.append(Hint(line.path, name, reason))
         is_step = line.parent is not None and record.kind != "client"
-        was_cut = is_step and line.cause is None and line.state in ("cancelled", "timed_out")
+        was_cut = is_step and line.cause is None and line.state in _CUT
         if was_cut and line.path not in self.cut and len(self.cut) < MOST_CUT:
             self.cut.append(line.path)
         return line
@@ -338,12 +339,12 @@ class _Layout:
     ) -> None:
         self.width, self.signs, self.start = max(width, 20), signs, start
         self.span = max(end - start, 1)
-        self.label = min(max(cells(label) for label, _ in tree), max(12, self.width * 2 // 5))
+        self.label = min(max(cells(label) for label, _ in tree), self.width * 2 // 5)
         notes = max(cells(note(line, signs)) for _, line in tree) + 2
         room = self.width - self.label - _DURATION - 3
         self.bar = 0
         if self.width >= _NARROW:
-            self.bar = max(10, min(room - min(notes, max(24, room // 2)), _WIDEST_BAR))
+            self.bar = max(10, min(room - min(notes, room * 2 // 3), _WIDEST_BAR))
 
     def row(self, label: str, line: Line, now: int) -> Row:
         """Return one row, never wider than the width."""
@@ -370,6 +371,18 @@ class _Layout:
 
 def note(line: Line, signs: Signs = UNICODE) -> str:
     """Return state, HTTP status, attempts, and the reason of a skip or a failure, in one line."""
+    return _note(line, signs, "")
+
+
+def step_line(line: Line, signs: Signs = UNICODE) -> str:
+    """Return one line of text for a step that has ended, without a bar."""
+    took = ""
+    if line.end is not None and line.state != "skipped":
+        took = f" in {duration((line.end - line.start) / 1e6)}"
+    return f"{signs.states[line.state]} {clean(line.path or line.name, signs)}: {_note(line, signs, took)}"
+
+
+def _note(line: Line, signs: Signs, took: str) -> str:
     shown = _WORDS[line.state]
     if line.status is not None and line.state != "skipped":
         shown += f" {line.status}"
@@ -378,14 +391,9 @@ def note(line: Line, signs: Signs = UNICODE) -> str:
         shown += f", {attempts} attempts"
     if line.state == "skipped" and line.code:
         shown += f" ({line.code})"
-    return f"{shown}: {clean(line.text, signs)}" if line.text else shown
-
-
-def step_line(line: Line, signs: Signs = UNICODE) -> str:
-    """Return one line of text for a step that has ended, without a bar."""
-    took = "" if line.state == "skipped" or line.end is None else duration((line.end - line.start) / 1e6)
-    name = clean(line.path or line.name, signs)
-    return f"{signs.states[line.state]} {name} {took:>{_DURATION}} {note(line, signs)}"
+    # What a failure below has told already is not told again, nor what the state says itself.
+    told = line.cause is not None or line.state in _CUT
+    return f"{shown}{took}: {clean(line.text, signs)}" if line.text and not told else shown + took
 
 
 def duration(ms: float) -> str:

@@ -82,9 +82,10 @@ class Engine:
         self.files = files
         self.options = options or EngineOptions()
         self.outcome: Outcome | None = None
-        self._ended: list[tuple[tuple[int, ...], StepResult]] = []
+        self._ended: list[StepResult] = []
         self._spans: dict[str, SpanRecord] = {}
         self._leaves: dict[str, anyio.CancelScope] = {}
+        self._unbegun: set[str] = set()
         self._timers: dict[str, anyio.CancelScope] = {}
         self._tokens: dict[TokenSpec, CachedToken] = {}
         self._next_start = -inf
@@ -100,7 +101,8 @@ class Engine:
     @property
     def results(self) -> tuple[StepResult, ...]:
         """The results so far, as the document lists the steps."""
-        return tuple(result for _, result in sorted(self._ended, key=lambda pair: pair[0]))
+        self._ended.sort(key=lambda result: result.order)
+        return tuple(self._ended)
 
     async def run(self) -> Outcome:
         """Run to the end. Cancelled from outside, it ends every span and lets the cancellation go on."""
@@ -122,7 +124,10 @@ class Engine:
     def interrupt(self, by: Interruption, path: str = "") -> None:
         """Start nothing new at `path` and below, and end what runs there."""
         for leaf in self.progress.interrupt(path, by):
-            self._leaves[leaf].cancel()
+            if (scope := self._leaves.get(leaf)) is not None:
+                scope.cancel()
+            else:  # its task is made and has not begun
+                self._unbegun.add(leaf)
 
     def _abandon(self, by: Interruption) -> None:
         """End everything without waiting: the tasks are gone."""
@@ -177,7 +182,10 @@ class Engine:
         path = start.spot.path
         with anyio.CancelScope() as scope:
             self._leaves[path] = scope
+            if path in self._unbegun:
+                scope.cancel()
             try:
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 await self._await_turn(start)
                 return await self._drive(start)
             finally:
@@ -327,7 +335,7 @@ class Engine:
         attributes = spans.outcome_attributes(outcome, outputs=self.options.outputs and bool(spot.path))
         self.recorder.end(span, spans.outcome_status(outcome), description, attributes, at=at)
         if spot.path:
-            self._ended.append((spot.order, _result(spot, outcome, span)))
+            self._ended.append(_result(spot, outcome, span))
 
     def _now(self) -> float:
         return self.recorder.now() / 1e9
@@ -354,6 +362,7 @@ def _result(spot: Spot, outcome: Outcome, span: SpanRecord) -> StepResult:
         detail=outcome.detail,
         handled=outcome.handled,
         tainted=outcome.tainted,
+        order=spot.order,
     )
 
 

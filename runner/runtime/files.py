@@ -126,8 +126,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """
     try:
         target = path.resolve()
-        if target.exists() and not target.is_file():
-            with target.open("wb") as file:
+        # Asked of `path`: /dev/stdout, when it is a pipe, leads to a name that nothing has.
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
                 write(file)
         else:
             _replace(target, write)

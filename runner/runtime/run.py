@@ -45,9 +45,9 @@ class RunSettings:
     """What a run is given besides its flow and inputs.
 
     `env` is all that `{{env.X}}` can see; `secret_env` names values in it that are secret whatever
-    they are called. `text_inputs` are inputs that came as text and are read as their type. `timeout`
-    is seconds for the whole run. `transport` shares connections with other runs of the same event
-    loop.
+    they are called. `text_inputs` are inputs that came as text and are read as their type, and
+    `input_files` the names of the files that inputs were read from. `timeout` is seconds for the
+    whole run. `transport` shares connections with other runs of the same event loop.
     """
 
     run_id: str | None = None
@@ -55,6 +55,7 @@ class RunSettings:
     headers: Mapping[str, str] = field(default_factory=dict)
     secret_env: frozenset[str] = frozenset()
     text_inputs: frozenset[str] = frozenset()
+    input_files: Mapping[str, str] = field(default_factory=dict)
     base_url: str | None = None
     timeout: float | None = None
     step_budget: int | None = None
@@ -125,6 +126,9 @@ class Run:
             transport = settings.transport
             if transport is None:
                 transport = await stack.enter_async_context(Transport(settings.http))
+            if any(step.kind in ("http", "flow") for step in self.plan.steps):
+                # Making the first pool imports half of the HTTP library: not on the first step's clock.
+                transport.pool(tls=False, proxy=None, server_name=None)
             self._engine = Engine(self._progress, self.recorder, HttpClient(transport), files, options)
             outcome = await self._engine.run()
         root = self._engine.root
@@ -191,8 +195,8 @@ async def run(
         env=chosen.env if env is None else env,
         headers=chosen.headers if headers is None else headers,
     )
-    ready = flow if isinstance(flow, Flow) else load(flow, chosen.load)
-    return await Run(ready, inputs or {}, chosen).execute()
+    ready = Run(flow if isinstance(flow, Flow) else load(flow, chosen.load), inputs or {}, chosen)
+    return await ready.execute()
 
 
 def run_sync(
@@ -226,7 +230,11 @@ def _checked(
     """Check the flow and everything that was given for it; returns the input values and all problems."""
     declared = plan.flow.inputs
     values, problems = check_inputs(
-        declared or (), given, text=settings.text_inputs, open_inputs=declared is None
+        declared or (),
+        given,
+        text=settings.text_inputs,
+        open_inputs=declared is None,
+        files=settings.input_files,
     )
     problems += plan.errors
     if settings.run_id is not None and not RUN_ID.fullmatch(settings.run_id):

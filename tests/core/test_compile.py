@@ -26,7 +26,7 @@ def told(step):
 def test_equal_texts_are_compiled_once():
     plans, _ = compiled(*[http(f"s{n}", url="{{env.A}}/x", outputs={"x": "response.body.x"}) for n in range(3)])
     assert len({id(plan.work.url) for plan in plans}) == 1
-    assert len({id(plan.outputs[0][1]) for plan in plans}) == 1
+    assert len({id(plan.work.outputs[0][1]) for plan in plans}) == 1
     assert len({id(plan.work.policy) for plan in plans}) == 1
 
 

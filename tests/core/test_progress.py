@@ -213,11 +213,10 @@ def test_what_follows_a_loop_once_runs_once_however_often_the_loop_takes_the_edg
 
 def test_a_decided_step_does_not_run_again_when_a_loop_takes_the_edge_again():
     flow = flow_of(
-        http("s"), http("a", join="each", maxVisits=3), {"id": "more", "condition": "{{a.n}} < 2", "join": "each",
+        http("s"), http("a", join="each", maxVisits=3, outputs={"n": "response.body.n"}), {"id": "more", "condition": "{{a.n}} < 2", "join": "each",
         "maxVisits": 3}, http("after"),
         edges=[edge("s", "a"), edge("a", "more"), edge("more", "a", "true"), edge("a", "after")],
     )  # fmt: skip
-    flow.steps[1].outputs["n"] = "response.body.n"
     stage = Stage(flow, {"a": answer('{"n":1}'), "a#2": answer('{"n":2}')}).run()
     assert sorted(stage.started) == ["a", "a#2", "after", "more", "more#2", "s"]
     assert stage.outcome.status == "succeeded"

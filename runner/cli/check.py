@@ -1,0 +1,114 @@
+"""`runner check`: what is wrong with flows, without sending anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from runner.cli.given import read_env
+from runner.cli.options import Options
+from runner.cli.output import outputs, problem_line
+from runner.core.commands import Json
+from runner.core.compiled import Plan
+from runner.core.document import MAX_BYTES
+from runner.core.text import close_match
+from runner.errors import FlowError, Problem, errors_of
+from runner.runtime.loading import LoadSettings, in_order, load, plan_of
+
+_WRONG: Final = 2
+
+
+def main(options: Options, environ: Mapping[str, str]) -> int:
+    """Check flows and return the exit code: 2 if one has errors, or warnings with --strict."""
+    out, err = outputs(environ)
+    usage: list[Problem] = []
+    with_env = bool(options.env or options.env_file)
+    env = read_env(options.env, options.env_file, environ, usage) if with_env else None
+    if usage:
+        for problem in usage:
+            err.line(problem_line(problem))
+        return _WRONG
+    limits = LoadSettings(max_bytes=options.max_document or MAX_BYTES)
+    reports = [Report(flow, limits, env) for flow in options.flows]
+    if options.json:
+        shown = [problem_json(report.flow, problem) for report in reports for problem in report.problems]
+        out.write(json.dumps(shown, ensure_ascii=out.signs.ascii, indent=2) + "\n")
+    else:
+        for report in reports:
+            for line in report.lines():
+                out.line(line)
+    return max(report.code(strict=options.strict) for report in reports)
+
+
+class Report:
+    """What the check of one flow has found; with `env` a name that is not in it is an error."""
+
+    def __init__(self, flow: str, limits: LoadSettings, env: Mapping[str, str] | None) -> None:
+        self.flow = flow
+        self.steps = 0
+        self.needed: list[str] = []
+        try:
+            plan = plan_of(load(flow, limits), limits)
+        except FlowError as error:
+            self.problems = error.problems
+            return
+        self.steps = len(plan.steps)
+        missing = missing_env(plan, env) if env is not None else []
+        self.needed = needed(plan) if env is None else []
+        self.problems = in_order([*plan.problems, *missing])
+
+    def lines(self) -> list[str]:
+        """Return the problems, a line each, and one line that counts them."""
+        errors = len(errors_of(self.problems))
+        warnings = len(self.problems) - errors
+        counts = [
+            f"{count} {what}{'s' * (count > 1)}"
+            for count, what in ((errors, "error"), (warnings, "warning"))
+            if count
+        ]
+        if not errors:
+            counts = [f"ok, {self.steps} step{'s' * (self.steps != 1)}", *counts]
+        needs = f"; needs {', '.join(self.needed)}" if self.needed else ""
+        return [*map(problem_line, self.problems), f"{self.flow}: {', '.join(counts)}{needs}"]
+
+    def code(self, *, strict: bool) -> int:
+        """Return the exit code for this flow alone."""
+        return _WRONG if errors_of(self.problems) or (strict and self.problems) else 0
+
+
+def needed(plan: Plan) -> list[str]:
+    """Return what a run of the flow has to be given besides its declared inputs, as flags."""
+    return [
+        *(f"-e {name}" for name in plan.needs.env),
+        *(f"--header '{name}: …'" for name in plan.needs.headers),
+        *(f"-i {name}=…" for name in plan.needs.inputs),
+        *(f"-i {name}=… or -e {name}" for name in plan.needs.flat),
+    ]
+
+
+def missing_env(plan: Plan, env: Mapping[str, str]) -> list[Problem]:
+    """Return a problem for each env name that the flow needs and is not given."""
+    document, prefix = plan.flow.document, plan.flow.prefix
+    problems = []
+    for name, where in plan.needs.env.items():
+        if name not in env:
+            what = f"no env value {name!r}{close_match(name, env) or f'; give it with -e {name}=…'}"
+            place = document.locate(prefix + where) if document is not None else None
+            problems.append(Problem("env.missing", where, what, place=place))
+    return problems
+
+
+def problem_json(flow: str, problem: Problem) -> dict[str, Json]:
+    """Return a problem as JSON values; file, line and column are null where it has no place."""
+    place = problem.place
+    return {
+        "flow": flow,
+        "severity": problem.severity,
+        "code": problem.code,
+        "where": problem.where,
+        "what": problem.what,
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+    }
