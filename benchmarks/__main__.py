@@ -29,7 +29,9 @@ def main() -> None:
     for one in found:
         print(_row(one))
     missed = sum(one.verdict == "MISSED" for one in found)
-    print(f"\n{len(found)} figures, {missed} over their gate; times are noisy, so this leaves with 0 all the same")
+    print(
+        f"\n{len(found)} figures, {missed} over their gate; times are noisy, so this leaves with 0 all the same"
+    )
 
 
 def findings(names: list[str], scale: Scale, origin: str, libraries: list[str]) -> Iterator[Found]:
@@ -46,7 +48,9 @@ def _wanted(measures: dict, names: list[str]) -> list[Measure]:
 
 
 def _chosen() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures our speed beside its bounds.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures our speed beside its bounds."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of: {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="measure less, in a minute or two")
     parser.add_argument("--full", action="store_true", help="measure a run of very many requests too")
@@ -69,10 +73,18 @@ def _row(one: Found) -> str:
     over = f" ({one.library})" if one.library else ""
 
     def shown(value: float | None) -> str:
-        return "" if value is None else f"{value:.3g}{figure.unit if figure.unit == 'x' else f' {figure.unit}'}"
+        return (
+            "" if value is None else f"{value:.3g}{figure.unit if figure.unit == 'x' else f' {figure.unit}'}"
+        )
 
     return _ROW.format(
-        figure.name, figure.title + over, shown(figure.gate), shown(figure.aim), shown(one.value), one.verdict, one.note
+        figure.name,
+        figure.title + over,
+        shown(figure.gate),
+        shown(figure.aim),
+        shown(one.value),
+        one.verdict,
+        one.note,
     )
 
 

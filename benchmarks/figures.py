@@ -94,11 +94,18 @@ def _micro(seconds: list[float]) -> str:
 
 def flows(scale: Scale, origin: str, library: str) -> Iterator[Found]:
     """FLOW, STEP and SPANS come from the same rounds."""
-    got = measured("requests.one_after_the_other", library, origin=origin, flows=scale.flows, rounds=scale.rounds)
+    got = measured(
+        "requests.one_after_the_other", library, origin=origin, flows=scale.flows, rounds=scale.rounds
+    )
     hand, ours, bare = got["hand"], got["ours"], got["bare"]
     yield Found(FLOW, _ratio(ours, hand), f"{_micro(ours)} µs, by hand {_micro(hand)} µs", library)
     above = [(a - b) / 3 for a, b in zip(ours, hand, strict=True)]
-    yield Found(STEP, statistics.median(above) * 1e6, f"a request by hand is {_micro([one / 3 for one in hand])} µs", library)
+    yield Found(
+        STEP,
+        statistics.median(above) * 1e6,
+        f"a request by hand is {_micro([one / 3 for one in hand])} µs",
+        library,
+    )
     yield Found(SPANS, _ratio(ours, bare), f"without spans {_micro(bare)} µs", library)
 
 

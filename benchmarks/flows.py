@@ -80,7 +80,11 @@ def _long_step(number: int) -> dict:
         "method": "POST",
         "url": "{{env.API_URL}}/auth/register",
         "headers": {**_JSON, "X-Number": str(number)},
-        "body": {"username": "{{input.username}}", "before": before, "deep": {"a": [1, 2, {"b": "{{input.email}}"}]}},
+        "body": {
+            "username": "{{input.username}}",
+            "before": before,
+            "deep": {"a": [1, 2, {"b": "{{input.email}}"}]},
+        },
         "outputs": {"userId": "response.body.user.id", "token": "response.body.activation_token"},
     }
     return step if number % 3 else {**step, "condition": "{{input.sendWelcomeEmail}} === true"}

@@ -44,7 +44,9 @@ class ByHand:
         assert verified["status"] == "verified"
         if INPUTS["sendWelcomeEmail"]:
             user = registered["user"]
-            welcomed = await self._post("/notifications/welcome", {"userId": user["id"], "userRole": user["role"]})
+            welcomed = await self._post(
+                "/notifications/welcome", {"userId": user["id"], "userRole": user["role"]}
+            )
             assert welcomed["email_id"] == "em-77aa"
 
     async def _post(self, path: str, value: dict) -> dict:

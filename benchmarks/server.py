@@ -22,7 +22,10 @@ _ANSWERS = {
 
 def _packed(status: bytes, value: object) -> bytes:
     body = json.dumps(value).encode()
-    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+        status,
+        len(body),
+    )
     return head + body
 
 

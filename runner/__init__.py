@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.runtime.loading import check, load
     from runner.runtime.run import RunSettings, run, run_sync
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "Flow",
@@ -62,10 +62,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("flowspan-runner")
     if name not in _HOMES:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

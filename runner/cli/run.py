@@ -272,7 +272,6 @@ class Delivery(Listener):
 
 def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
     """Return how to reach servers, as the flags and the proxy variables say."""
-    import runner
 
     def path(given: str | None) -> Path | None:
         return None if given is None else Path(given)
@@ -282,7 +281,6 @@ def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
         tls=TlsOptions(path(options.cacert), options.insecure, path(options.cert), path(options.key)),
         proxies=ProxyRules.from_environment(environ),
         max_response=options.max_response or settings.max_response,
-        user_agent=f"{settings.user_agent}/{runner.__version__}",
     )
 
 

@@ -117,6 +117,15 @@ PROBLEMS: Final[dict[str, str]] = {
     "input.required_default": "A required input has a default.",
     "env.missing": "An env value that the flow uses was not given.",
     "header.missing": "A header that the flow uses was not given.",
+    # a trace that is read back
+    "trace.type": "A part of the trace is of the wrong type.",
+    "trace.missing": "A field that every trace, span or event needs is missing.",
+    "trace.time": "A time is not RFC 3339 with a zone.",
+    "trace.id": "An id is not hexadecimal of its length, or is zero.",
+    "trace.status": "A status code is none.",
+    "trace.parents": "The two spellings of a parent differ, or a span is its own ancestor.",
+    "trace.guessed": "Something was missing or contradictory and a value was assumed.",
+    "trace.unknown_key": "A key is no field of a span and is left out.",
     "run.id": "The run id has characters that it cannot have, or too many.",
 }
 

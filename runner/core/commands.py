@@ -63,7 +63,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class TokenSpec:
-    """What an OAuth2 client-credentials token is asked with (RFC 6749 section 4.4)."""
+    """What an OAuth2 client-credentials token is asked with (RFC 6749 section 4.4).
+
+    Two that differ only in how they are asked for (time, attempts, span name) share one token.
+    """
 
     token_url: str
     client_id: str
@@ -73,6 +76,7 @@ class TokenSpec:
     client_auth: Literal["basic", "body"] = "basic"
     timeout: float = field(default=30.0, compare=False)
     max_attempts: int = field(default=1, compare=False)
+    template: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

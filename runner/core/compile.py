@@ -8,7 +8,7 @@ from dataclasses import asdict
 from runner.core.commands import Json
 from runner.core.compiled import ConditionWork, HttpWork, PartWork, StepPlan, UntilWork, Work
 from runner.core.condition import Condition, ConditionSyntaxError, compile_condition
-from runner.core.model import Config, FilePart, Flow, Step
+from runner.core.model import Config, FilePart, Flow, OAuth2Auth, Step
 from runner.core.output import Output, compile_output
 from runner.core.reference import Reference, TemplateError, parse_path
 from runner.core.retry import RetryPolicy, resolve_policy
@@ -120,6 +120,9 @@ class Compiler:
         if step.auth is not None:
             fields = {_camel(name): value for name, value in asdict(step.auth).items() if value is not None}
             work.auth = self._tree(fields, f"{where}.auth")
+            if isinstance(step.auth, OAuth2Auth):
+                token_url = self._template(step.auth.token_url, f"{where}.auth.tokenUrl")
+                work.token_template = token_url.path_template() if token_url is not None else None
         work.assertions = tuple(
             self._compiled_condition(text, f"{where}.assert[{number}]", response=True)
             for number, text in enumerate(step.assertions)
@@ -279,4 +282,3 @@ def _expected(step: Step) -> str:
 def _camel(name: str) -> str:
     head, *rest = name.strip("_").split("_")
     return head + "".join(word.capitalize() for word in rest)
-

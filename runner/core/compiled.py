@@ -44,6 +44,7 @@ class HttpWork:
     parts: tuple[tuple[str, PartWork], ...] | None = None
     body_file: Template | None = None
     auth: Tree | None = None
+    token_template: str | None = None
     base_url: Template | None = None
     keyed: bool = False
     follow_redirects: bool = True

@@ -21,6 +21,7 @@ from typing import Final, Literal
 from runner.core import json_document
 from runner.core.commands import Json
 from runner.core.json_document import Found, Keys, Path, Wanted
+from runner.core.text import kind_of
 from runner.errors import FlowError, Place, Problem
 
 MAX_BYTES: Final = 20 * 1024 * 1024
@@ -33,7 +34,6 @@ _PART = re.compile(
 _NAME = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_$-]*")
 _UNQUOTABLE = re.compile(r"['\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|(.))", re.DOTALL)
-_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
 
 
 def join(path: str, key: str | int) -> str:
@@ -258,7 +258,7 @@ def _load_yaml(
 
 
 def _not_object(value: Json, place: Place | None) -> Problem:
-    what = f"the document must be an object, in braces, and is {_KINDS.get(type(value), 'a number')}"
+    what = f"the document must be an object, in braces, and is {kind_of(value)}"
     return Problem("document.not_object", "", what, place=place)
 
 

@@ -187,7 +187,7 @@ def _are_unique(items: Json, wanted: Json) -> bool:
 
 
 _OPTIONS = _Rule(_CHOICES, _list_flaw, _is_option, "must be one of: {}")
-_RULES: Final = {
+RULES: Final = {
     "min_length": _Rule(_LENGTHS, _count_flaw(0), _is_long_enough, "minimum length is {}"),
     "max_length": _Rule(_LENGTHS, _count_flaw(1), _is_short_enough, "maximum length is {}"),
     "pattern": _Rule(_TEXTS, input_formats.pattern_flaw, input_formats.matches, "pattern does not match"),
@@ -244,9 +244,9 @@ def _rule_flaws(field: InputField) -> Iterator[_Flaw]:
     rules = field.validation
     for name, limit in rules.items():
         key = join("validation", name)
-        rule = _RULES.get(name)
+        rule = RULES.get(name)
         if rule is None:
-            what = f"unknown rule {name!r}, it is not checked{close_match(name, _RULES)}"
+            what = f"unknown rule {name!r}, it is not checked{close_match(name, RULES)}"
             yield key, "input.unknown_rule", what, "warning"
         elif field.type in _PYTHON and field.type not in rule.types:
             # GASSAPI refuses only this pair of rules and passes over the others.
@@ -266,7 +266,7 @@ def _rule_flaws(field: InputField) -> Iterator[_Flaw]:
 
 
 def _is_above(rule: str, low: Json, high: Json) -> bool:
-    sound = not _RULES[rule].flaw(low) and not _RULES[rule].flaw(high)
+    sound = not RULES[rule].flaw(low) and not RULES[rule].flaw(high)
     return sound and bool(_limit_number(low) > _limit_number(high))
 
 
@@ -314,7 +314,7 @@ def _format_breaches(field: InputField, value: Json) -> Iterator[tuple[str, str]
 
 def _breaches(field: InputField, value: Json, file_name: str | None) -> Iterator[tuple[str, str]]:
     for name, limit in field.validation.items():
-        rule = _RULES.get(name)
+        rule = RULES.get(name)
         # A rule that is itself wrong is a problem of the declaration, told by check_fields.
         if rule is None or field.type not in rule.types or rule.flaw(limit):
             continue

@@ -10,6 +10,7 @@ from runner.core.commands import Json, Outcome
 from runner.core.compiled import FlowWork, HttpWork, StepPlan, UntilWork
 from runner.core.program import failed
 from runner.core.scope import Scope
+from runner.core.text import kind_of
 from runner.errors import StepError, located
 
 
@@ -62,7 +63,7 @@ def _items(plan: StepPlan, scope: Scope) -> list[Json]:
     with located(where):
         value = plan.for_each.render(scope)
     if not isinstance(value, list):
-        raise StepError("forEach.not_a_list", f"forEach needs a list, not {type(value).__name__}", where)
+        raise StepError("forEach.not_a_list", f"forEach needs a list, not {kind_of(value)}", where)
     return value
 
 

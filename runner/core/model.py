@@ -220,7 +220,11 @@ class Step:
     false_label: Annotated[str | None, key("`label` of a condition step that is false.")] = None
     delay: Annotated[
         int | None,
-        key("Milliseconds to wait; alone it makes a delay step, elsewhere it precedes the step.", ge=0, le=300_000),
+        key(
+            "Milliseconds to wait; alone it makes a delay step, elsewhere it precedes the step.",
+            ge=0,
+            le=300_000,
+        ),
     ] = None
     duration: Annotated[
         int | None, key("The same as `delay`, as the visual format spells it.", ge=0, le=300_000)
@@ -228,18 +232,20 @@ class Step:
     set: Annotated[
         dict[str, Json] | None, key("Variables made from templates; they are the step's outputs.")
     ] = None
-    flow: Annotated[str | None, key("Path of another flow file below this one's folder, run as a step.")] = None
+    flow: Annotated[str | None, key("Path of another flow file below this one's folder, run as a step.")] = (
+        None
+    )
     inputs: Annotated[dict[str, Json] | None, key("Inputs of the flow that is run; templates.")] = None
     for_each: Annotated[
         str | list[Json] | None,
         key(
-            "Run the step once per item of a list: a reference or a list. `{{item}}` and `{{index}}` stand for"
-            " the item and its position; outputs become lists in order."
+            "Run the step once per item of a list: a reference or a list. `{{item}}` and `{{index}}` stand"
+            " for the item and its position; outputs become lists in order."
         ),
     ] = None
-    max_concurrency: Annotated[
-        int | None, key("Items of `forEach` at once. Default 1.", ge=1, le=1000)
-    ] = None
+    max_concurrency: Annotated[int | None, key("Items of `forEach` at once. Default 1.", ge=1, le=1000)] = (
+        None
+    )
     until: Annotated[Until | None, key("Poll until a condition holds.")] = None
     depends_on: Annotated[
         str | tuple[str, ...],
@@ -248,8 +254,8 @@ class Step:
     join: Annotated[
         Join | None,
         key(
-            "When a step with listed edges starts: `all` edges taken, `any` (all decided, one taken), or `each`"
-            " time one is taken."
+            "When a step with listed edges starts: `all` edges taken, `any` (all decided, one taken), or"
+            " `each` time one is taken."
         ),
     ] = None
     max_visits: Annotated[

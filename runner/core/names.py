@@ -132,7 +132,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     REMOTE_PARENT: "The traceparent that the run was started with, on the flow span.",
     STEP_PATH: "The step's path in the run, where it is not the id alone: loop[2]/step#3.",
     STEP_VISIT: "How often the step was started in this run, from the second time on.",
-    STEP_ATTEMPTS: "How many requests the step sent.",
+    STEP_ATTEMPTS: "How many attempts the step made; redirects and token refreshes are part of one.",
     INDEX: "Which item of the list this iteration works on, counted from 0.",
     ITEM_COUNT: "How many items the loop has.",
     POLL: "Which poll of an until step this is, counted from 1.",

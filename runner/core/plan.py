@@ -242,7 +242,8 @@ def _located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
         return kept
     of_the_record = ("flow_inputs", "is_active", "name", "description")
     prefixed = [
-        one if one.where.startswith(of_the_record) else replace(one, where=flow.prefix + one.where) for one in kept
+        one if one.where.startswith(of_the_record) else replace(one, where=flow.prefix + one.where)
+        for one in kept
     ]
     places = flow.document.located(prefixed)
     return [one.at(found.place) for one, found in zip(kept, places, strict=True)]

@@ -30,7 +30,6 @@ from runner.core.commands import (
     header,
 )
 from runner.core.compiled import ConditionWork, HttpWork, StepPlan
-from runner.core.condition import Condition
 from runner.core.output import Absent, ResponseView
 from runner.core.redact import MASK, Masker
 from runner.core.reference import Reference
@@ -125,10 +124,13 @@ def _http(
         message = exchange.tried(f"the server answered {answer.status}, expected {work.expected}")
         return failed("http.status", message, plan.where, exchange.attempts)
     view = ResponseView(answer.status, answer.headers, answer.body)
-    outputs = yield from _read_outputs(plan, work, view, exchange.terms)
+    # Outputs come first: what they keep secret must not stand in the message of an assertion.
+    outputs, missing = _read_outputs(plan, work, view, exchange.terms)
     taken = None
     if work.assertions or work.until is not None:
         taken = _judged(plan, work, scope.child(response=view.as_scope()), exchange.terms.masker)
+    for what in missing if taken != "false" else ():  # what a poll lacks that came too early is no news
+        yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: what})
     return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=plan.secret)
 
 
@@ -163,20 +165,22 @@ def _seen(reference: Reference, scope: Scope, masker: Masker) -> str:
 
 def _read_outputs(
     plan: StepPlan, work: HttpWork, view: ResponseView, terms: RunTerms
-) -> Generator[Command, Reply, dict[str, Json]]:
+) -> tuple[dict[str, Json], list[str]]:
+    """Return the outputs that the answer has, and what it lacks."""
     outputs: dict[str, Json] = {}
+    missing: list[str] = []
     for name, output in work.outputs:
         try:
             outputs[name] = output.read(view)
         except Absent:
-            yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: f"no {output.source} for output {name!r}"})
+            missing.append(f"no {output.source} for output {name!r}")
             continue
-        if _is_too_deep(outputs[name]):
-            message = f"output {name!r} is nested deeper than {MAX_NESTING} levels"
-            raise StepError("limit.depth", message, f"{plan.where}.outputs.{name}")
+        if isinstance(outputs[name], dict | list):
+            with located(f"{plan.where}.outputs.{name}"):
+                measure(outputs[name], sys.maxsize)
         if name in plan.secret:
             terms.masker.add(outputs[name])
-    return outputs
+    return outputs, missing
 
 
 def _is_too_deep(value: Json) -> bool:
@@ -244,7 +248,8 @@ class Exchange:
                 return prepared, answer
             if answer.status == 401 and current.spec is not None and not self.refreshed:
                 self.refreshed = True
-                token = yield from fetch_token(current.spec, current.token)
+                with located(f"{self.plan.where}.auth"):
+                    token = yield from fetch_token(current.spec, current.token)
                 current = with_token(current, token)
                 prepared = with_token(prepared, token)
                 continue
@@ -294,7 +299,9 @@ def token_program(spec: TokenSpec, origin: str = "") -> Generator[Command, Reply
     attempt = 0
     while True:
         attempt += 1
-        reply = yield SendRequest(request, spec.timeout, attempt - 1, None, spec.token_url, capture=False)
+        reply = yield SendRequest(
+            request, spec.timeout, attempt - 1, spec.template, spec.token_url, capture=False
+        )
         if isinstance(reply, Refused):
             return reply
         if not isinstance(reply, Response | NoResponse):

@@ -110,8 +110,8 @@ class FlowRun:
 
     __slots__ = (
         "all_left", "any_left", "any_taken", "around", "busy", "children", "decided", "each_taken", "failure",
-        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "run", "running", "scope", "slots", "spot", "state",
-        "step", "stopped", "visits",
+        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "run", "running", "scope", "slots",
+        "spot", "state", "step", "stopped", "visits",
     )  # fmt: skip
 
     def __init__(
@@ -402,9 +402,11 @@ class FlowRun:
                 self._release_stuck(stopped=stopped)
 
     def _release_stuck(self, *, stopped: bool) -> None:
+        by = self.interruption
+        why = f"the run was {by.replace('_', ' ')} before" if by else "nothing that leads to it runs any more"
         for node in range(len(self.state)):
             if self.state[node] == UNDECIDED:
-                outcome = self._unreached(node, "nothing that leads to it runs any more")
+                outcome = self._unreached(node, why)
                 if not stopped:
                     self._decide(node, outcome)
                     return
@@ -427,7 +429,9 @@ class FlowRun:
     def _as_step(self, outcome: Outcome) -> Outcome:
         """Turn the outcome of the flow into that of the flow step."""
         if self.interrupted and self.around is not None and not self.around.halted:
-            return failed("flow.timeout", f"flow {self.plan.flow.label!r} took longer than its flowTimeout", "")
+            return failed(
+                "flow.timeout", f"flow {self.plan.flow.label!r} took longer than its flowTimeout", ""
+            )
         if outcome.status == "failed":
             failure = outcome.failure
             if failure is not None:

@@ -90,7 +90,9 @@ def prepare(
     _learn_secrets(work, scope, terms.masker)
     url, shown = _url(work, scope, terms, where)
     headers, private = _headers(work, scope, where)
-    body, parts, content_type = yield from _content(work, scope, headers, where, boundary_of(terms.origin, path) if work.parts else "")
+    body, parts, content_type = yield from _content(
+        work, scope, headers, where, boundary_of(terms.origin, path) if work.parts else ""
+    )
     given = header(headers, "content-type")
     # Parts cannot be told apart without a boundary, and a document rarely brings its own.
     if content_type and (given is None or (parts is not None and "boundary=" not in given.lower())):
@@ -397,6 +399,7 @@ def _with_fetched_token(
         client_auth="body" if values.get("clientAuth") == "body" else "basic",
         timeout=work.timeout,
         max_attempts=work.policy.max_attempts,
+        template=work.token_template,
     )
     try:
         origin_of(spec.token_url)

@@ -166,7 +166,8 @@ def _explain(source: str, bare: str, error: Exception) -> str:
     for pattern, hint in _HINTS:
         if pattern.search(bare):
             return f"{{{{ {source} }}}}: {hint}"
-    return f"{{{{ {source} }}}} is not an expression: {error}"
+    message = getattr(error, "message", None) or str(error)  # str adds the line of a template's file
+    return f"{{{{ {source} }}}} is not an expression: {message}"
 
 
 def _too_deep() -> TemplateError:

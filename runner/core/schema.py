@@ -20,6 +20,16 @@ _PARTS: Final = {"step": Step, "edge": Edge, "config": Config, "input": InputFie
 RECOGNISED: Final = ("flow_data", "steps", "name", "description", "folder_id", "flow_inputs", "is_active")
 # Where PHP has stored an empty object, `[]` stands (seed 002; facts on GASSAPI).
 _EMPTY_LIST: Final[dict[str, Json]] = {"type": "array", "maxItems": 0}
+_ROW: Final = (
+    "id",
+    "project_id",
+    "created_by",
+    "created_at",
+    "updated_at",
+    "ai_version",
+    "generation_strategy",
+    "complexity_score",
+)
 OBJECTS: Final = frozenset(
     ("headers", "outputs", "config", "validation", "query", "form", "multipart", "inputs", "set", "retry")
 )
@@ -66,7 +76,7 @@ def _record() -> dict[str, Json]:
         ),
         "is_active": {"description": "A flow that is not active is run with a warning."},
         "ui_data": {"description": "The platform's picture of the flow; kept as it is."},
-        "id": {"description": "The platform's id of the flow."},
+        **{key: {"description": "Written by the platform; kept as it is."} for key in _ROW},
     }
 
 

@@ -185,7 +185,8 @@ class Scope:
         if root == "headers":
             return f"no header {name!r} came with the run; give it with --header '{name}: …'"
         if root in self.outputs:
-            return f"no output {name!r} on step {root!r}{close_match(name, self.outputs[root])}"
+            hint = close_match(name, self.outputs[root]) or "; it was not in the answer"
+            return f"no output {name!r} on step {root!r}{hint}"
         return f"no value at {root}{at}" if self.root(root) is not NOTHING else self._no_root(root)
 
     def _no_root(self, root: str) -> str:

@@ -21,6 +21,8 @@ NODE_COST: Final = 4  # counted per value beside its text, so that empty values 
 _CANDIDATES: Final = 1000
 _LENGTH_DIFFERENCE: Final = 3
 
+_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
+
 
 def to_text(value: Json, limit: int = MAX_TEXT) -> str:
     """Return a value as it stands inside text: ``true``/``false``, plain numbers, compact JSON.
@@ -101,3 +103,8 @@ def close_match(name: str, names: Iterable[str]) -> str:
 
     found = [one for one in candidates if one.lower() == name.lower()] or get_close_matches(name, candidates)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def kind_of(value: Json) -> str:
+    """Return what people call the type of a JSON value, with its article."""
+    return _KINDS.get(type(value), "a number")

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from runner.core.document import Document
 from runner.core.model import Flow
-from runner.platforms import steps
 from runner.errors import FlowError, Problem
+from runner.platforms import steps
 
 Read: TypeAlias = Callable[[Document], Flow]
 

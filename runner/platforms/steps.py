@@ -9,24 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
-from functools import cache
 from pathlib import PurePath
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from runner.core.commands import Json
 from runner.core.document import Document
 from runner.core.model import Config, Edge, Flow, InputField, Retry, Step, Until
-from runner.core.text import close_match
+from runner.core.text import close_match, kind_of
 from runner.errors import FlowError, Problem
 
 T = TypeVar("T")
 
 RECORD_KEYS = frozenset(
     {
-        "name", "description", "folder_id", "flow_inputs", "flow_data", "is_active", "ui_data", "id", "project_id",
-        "created_by", "created_at", "updated_at", "ai_version", "generation_strategy", "complexity_score",
+        "name", "description", "folder_id", "flow_inputs", "flow_data", "is_active", "ui_data", "id",
+        "project_id", "created_by", "created_at", "updated_at", "ai_version", "generation_strategy",
+        "complexity_score",
     }
 )  # fmt: skip
 DATA_KEYS = frozenset({"version", "steps", "config", "edges"})
@@ -36,7 +37,17 @@ OBJECTS = frozenset(
 )
 NESTED = {"retry": Retry, "until": Until}
 CHUNK = 1000  # steps that are validated together
+SHAPES = {
+    "dict_type": "an object", "mapping_type": "an object", "dataclass_type": "an object",
+    "list_type": "a list", "tuple_type": "a list", "string_type": "a text",
+    "bool_type": "true or false", "bool_parsing": "true or false", "int_type": "a whole number",
+    "int_parsing": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "float_parsing": "a number", "union_tag_not_found": "an object with the key 'type'",
+}  # fmt: skip
 KNOWN_VERSIONS = frozenset({"1", "1.0"})
+
+_wire_names: dict[type, dict[str, str]] = {}
+_adapters: dict[type, TypeAdapter[Any]] = {}
 
 
 def recognises(document: Document) -> bool:
@@ -44,7 +55,9 @@ def recognises(document: Document) -> bool:
     value = document.value
     if "nodes" in value and "steps" not in value:
         return False
-    return "flow_data" in value or "steps" in value or bool(PATCH_KEYS & value.keys() and "spans" not in value)
+    return (
+        "flow_data" in value or "steps" in value or bool(PATCH_KEYS & value.keys() and "spans" not in value)
+    )
 
 
 def read(document: Document) -> Flow:
@@ -67,7 +80,7 @@ class _Reader:
         return Flow(
             name=self._text(record, "name"),
             description=self._text(record, "description"),
-            inputs=self._inputs(record, data),
+            inputs=self._inputs(record),
             version=self._version(data),
             steps=tuple(steps),
             edges=tuple(self._list(Edge, data.get("edges"), "edges")),
@@ -116,7 +129,7 @@ class _Reader:
             self._warn("flow.version", "version", f"version {version!r} is not known; read as '1.0'")
         return str(version)
 
-    def _inputs(self, record: Mapping[str, Json], data: Mapping[str, Json]) -> tuple[InputField, ...] | None:
+    def _inputs(self, record: Mapping[str, Json]) -> tuple[InputField, ...] | None:
         if "flow_inputs" not in record:
             return None
         value = self._parsed(record["flow_inputs"], "flow_inputs")
@@ -139,7 +152,7 @@ class _Reader:
         value = record.get(name)
         if value is None or isinstance(value, str):
             return value or ""
-        self._problem("document.type", name, f"must be a text, not {type(value).__name__}")
+        self._problem("document.type", name, f"must be a text, not {kind_of(value)}")
         return ""
 
     def _list(self, kind: type[T], value: Json, where: str) -> list[T]:
@@ -172,7 +185,12 @@ class _Reader:
             return self._mended(adapter_of(kind), cleaned, where, start, error)
 
     def _mended(
-        self, adapter: TypeAdapter[list[T]], values: list[Json], where: str, start: int, error: ValidationError
+        self,
+        adapter: TypeAdapter[list[T]],
+        values: list[Json],
+        where: str,
+        start: int,
+        error: ValidationError,
     ) -> list[T]:
         mended = list(values)
         told: set[str] = set()
@@ -182,7 +200,11 @@ class _Reader:
             place = f"{_place(where, start + index)}{path}"
             if place not in told:  # a value that fits no member of a union has an error for each
                 told.add(place)
-                self._problem("document.type", place, _reason(wrong["type"], wrong["msg"], wrong["input"]))
+                self._problem(
+                    "document.type",
+                    place,
+                    _reason(wrong["type"], wrong["msg"], wrong["input"], wrong["loc"][-1]),
+                )
             whole = mended[index] if isinstance(mended[index], dict) else {}
             mended[index] = {name: one for name, one in whole.items() if name != key}
         try:
@@ -211,23 +233,27 @@ class _Reader:
         return where.removeprefix("flow_data.")
 
 
-@cache
 def wire_names(kind: type) -> dict[str, str]:
     """Return the names of a document's keys, to the names of the fields of the class that reads them."""
-    style = kind.__pydantic_config__["alias_generator"] if kind is not InputField else str  # type: ignore[attr-defined]
-    hints = get_type_hints(kind, include_extras=True)
-    names: dict[str, str] = {}
-    for field in dataclass_fields(kind):  # type: ignore[arg-type]
-        described = getattr(hints[field.name], "__metadata__", ())
-        alias = next((one.alias for one in described if getattr(one, "alias", None)), None)
-        names[alias or style(field.name)] = field.name
-    return names
+    if kind not in _wire_names:
+        style = str if kind is InputField else to_camel
+        hints = get_type_hints(kind, include_extras=True)
+        _wire_names[kind] = {
+            _alias(hints[field.name]) or style(field.name): field.name for field in dataclass_fields(kind)
+        }
+    return _wire_names[kind]
 
 
-@cache
+def _alias(hint: object) -> str | None:
+    described = getattr(hint, "__metadata__", ())
+    return next((one.alias for one in described if getattr(one, "alias", None)), None)
+
+
 def adapter_of(kind: type[T]) -> TypeAdapter[list[T]]:
     """Return the validator of a list of such objects; it is built once, when first used."""
-    return TypeAdapter(list[kind])  # type: ignore[valid-type]
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(list[kind])  # type: ignore[valid-type]
+    return _adapters[kind]
 
 
 def _place(where: str, index: int) -> str:
@@ -270,10 +296,14 @@ def _path_in(value: Json, steps: Sequence[int | str]) -> tuple[str, str | None]:
     return path, first
 
 
-def _reason(kind: str, message: str, given: Json) -> str:
-    text = message[:1].lower() + message[1:]
+def _reason(kind: str, message: str, given: Json, key: object) -> str:
     if kind == "missing":
-        return f"a required key is missing ({text})"
+        return f"the key {key!r} is missing"
+    if kind in SHAPES:
+        return f"must be {SHAPES[kind]}, not {kind_of(given)}"
+    if kind == "union_tag_invalid":
+        return f"the key 'type' must be 'basic', 'bearer' or 'oauth2', not {given['type']!r}"
+    text = message[:1].lower() + message[1:]
     shown = f", not {given!r}" if isinstance(given, int | float) or kind == "literal_error" else ""
     return text.replace("input should", "must") + shown
 
@@ -281,4 +311,3 @@ def _reason(kind: str, message: str, given: Json) -> str:
 def _truth(value: Json) -> bool:
     """Read `is_active`: null means active, as on the platform; 0, "0", "false" and "" do not."""
     return value is None or value not in (0, "0", "false", "False", "")
-

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from runner.core import codes, names
 from runner.core.filters import FILTERS, TESTS
-from runner.core.inputs import _RULES as INPUT_RULES
+from runner.core.inputs import RULES as INPUT_RULES
 from runner.core.inputs import TYPES as INPUT_TYPES
 from runner.core.model import (
     UNSET,

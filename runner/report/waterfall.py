@@ -158,7 +158,8 @@ class Line:
             self.text = str(attributes.get(names.SKIP_DETAIL) or "")
         elif self.is_failure:
             self.code = str(attributes.get(names.FAILURE_CODE) or attributes.get(names.ERROR_TYPE) or "")
-            self.text = str(attributes.get(names.ERROR_MESSAGE) or record.description)
+            told = attributes.get(names.ERROR_MESSAGE) or record.description
+            self.text = str(told or ("" if self.status else self.code))
 
 
 def _turn(record: SpanRecord) -> str:
@@ -448,11 +449,8 @@ def fit(text: str, width: int, signs: Signs = UNICODE) -> str:
     """Return the text, cut to `width` columns with a sign that there was more."""
     if cells(text) <= width:
         return text
-    room = width - len(signs.more)
-    kept = ""
-    for character in text:
-        room -= cells(character)
-        if room < 0:
-            break
-        kept += character
-    return (kept + signs.more)[:width] if width > 0 else ""
+    room, end = width - len(signs.more), 0
+    while (taken := cells(text[end])) <= room:
+        room -= taken
+        end += 1
+    return (text[:end] + signs.more)[: max(width, 0)]

@@ -16,6 +16,7 @@ from typing import Self
 
 import anyio
 
+from runner import __version__
 from runner.core.commands import Headers, NoResponse, Refused, Request, Response, SendRequest, header
 from runner.errors import SurroundingsError
 from runner.runtime.decoding import BodyReader, BodyTooLarge, UndecodableBodyError
@@ -49,10 +50,7 @@ _BODILESS = {204, 304}
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How to reach servers; `max_response` counts the decoded bytes of a body, `keepalive` is in seconds.
-
-    `user_agent` is ``flowspan-runner/<version>`` once whoever starts the run has put the version in.
-    """
+    """How to reach servers; `max_response` counts the decoded bytes of a body, `keepalive` is in seconds."""
 
     tls: TlsOptions = field(default_factory=TlsOptions)
     proxies: ProxyRules = field(default_factory=ProxyRules)
@@ -60,7 +58,7 @@ class HttpSettings:
     max_response: int = 10 * 1024 * 1024
     keepalive: float = 5.0
     http2: bool = False
-    user_agent: str = "flowspan-runner"
+    user_agent: str = f"flowspan-runner/{__version__}"
 
 
 class Transport:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.core.commands import Json
+from runner.core.compiled import Plan
 from runner.core.document import MAX_BYTES, MAX_DEPTH, Document, parse
 from runner.core.model import Flow
-from runner.core.compiled import Plan
 from runner.core.plan import build_plan
 from runner.errors import FlowError, Problem
 from runner.platforms import read

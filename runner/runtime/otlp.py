@@ -14,10 +14,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from runner import __version__
 from runner.core import names
 from runner.core.commands import Json
 from runner.core.trace import SpanRecord, coerce, parse_traceparent
@@ -237,13 +237,9 @@ def _exporter(chosen: str, endpoint: str | None, headers: Mapping[str, str] | No
 
 def resource() -> Resource:
     """Return our service name and version, with OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES on top."""
-    from importlib.metadata import PackageNotFoundError, version
-
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-    ours: dict[str, str] = {names.SERVICE_NAME: SERVICE}
-    with suppress(PackageNotFoundError):  # run from a source tree that was never installed
-        ours[names.SERVICE_VERSION] = version(SERVICE)
+    ours: dict[str, str] = {names.SERVICE_NAME: SERVICE, names.SERVICE_VERSION: __version__}
     return Resource(ours).merge(OTELResourceDetector().detect())
 
 

@@ -36,7 +36,6 @@ from runner.runtime.http import HttpClient, HttpSettings, Transport
 from runner.runtime.loading import LoadSettings, in_order, load, plan_of
 from runner.runtime.tracing import Listener, Recorder
 
-
 RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -157,7 +156,9 @@ class Run:
         """Write the trace as an IntegrationFlow document, span by span."""
         flow = self.plan.flow
         self.recorder.write(
-            file, flow.label if name is None else name, flow.description if description is None else description
+            file,
+            flow.label if name is None else name,
+            flow.description if description is None else description,
         )
 
     def integration_flow(self, name: str | None = None, description: str | None = None) -> IntegrationFlow:

@@ -113,9 +113,15 @@ RUNS = {
 
 REFUSED = {
     "a patch": ({"name": "New name only"}, "it is a patch"),
-    "steps without method and url": ({"flow_data": {"steps": [{"id": "x"}]}}, "Step missing required field 'method'"),
+    "steps without method and url": (
+        {"flow_data": {"steps": [{"id": "x"}]}},
+        "Step missing required field 'method'",
+    ),
     "the seed's dynamic input sample": (
-        {"flow_inputs": [], "flow_data": {"steps": [{"url": "https://{{input.environment}}.api.example.com/endpoint"}]}},
+        {
+            "flow_inputs": [],
+            "flow_data": {"steps": [{"url": "https://{{input.environment}}.api.example.com/endpoint"}]},
+        },
         "Step missing required field 'id'",
     ),
     "a saved endpoint alone": (whole({"id": "a", "endpointId": "ep_1"}), "give 'method' and 'url'"),
@@ -131,9 +137,12 @@ REFUSED = {
 def serve(request):
     return Reply(
         body={
-            "token": "t0ken-value", "user": {"role": "admin"}, "price": 5, "main": {"temp": 20},
+            "token": "t0ken-value",
+            "user": {"role": "admin"},
+            "price": 5,
+            "main": {"temp": 20},
             "order": {"items": [{"sku": "A"}, {"sku": "B"}]},
-        }  # fmt: skip
+        }
     )
 
 
@@ -144,7 +153,9 @@ def test_a_documented_form_loads_and_runs(name, tmp_path):
     flow = runner.load(path)
     assert [problem for problem in runner.check(flow) if problem.is_error] == []
     declared = {field.name for field in flow.inputs or ()}
-    given = {name: value for name, value in {"user": "ada", "password": "s3cret-pass"}.items() if name in declared}
+    given = {
+        name: value for name, value in {"user": "ada", "password": "s3cret-pass"}.items() if name in declared
+    }
     with ApiServer(serve) as api:
         result = runner.run_sync(
             flow, given, env={"API_URL": api.origin, "PORT": str(api.port)},

@@ -17,7 +17,16 @@ def http(step_id, **keys):
     return {"id": step_id, "method": "GET", "url": f"{{{{env.API}}}}/{step_id}", **keys}
 
 
-EVIL = ["' || true || '", "{{7*7}}", "{{ input.secret }}", "' === ''", "true", "\\' || true || \\'", "&& true", "}}"]
+EVIL = [
+    "' || true || '",
+    "{{7*7}}",
+    "{{ input.secret }}",
+    "' === ''",
+    "true",
+    "\\' || true || \\'",
+    "&& true",
+    "}}",
+]
 
 
 @pytest.mark.parametrize("text", EVIL)
@@ -34,10 +43,14 @@ def test_an_input_never_changes_a_condition(text):
 
 @pytest.mark.parametrize("text", EVIL)
 def test_an_input_never_becomes_a_template(text):
-    step = http("a", method="POST", body={"v": "{{input.v}}", "t": "<{{input.v}}>", "e": "{{ input.v ~ '' }}"})
+    step = http(
+        "a", method="POST", body={"v": "{{input.v}}", "t": "<{{input.v}}>", "e": "{{ input.v ~ '' }}"}
+    )
     with ApiServer(lambda request: Reply(body={"echo": text})) as api:
         result = runner.run_sync(
-            document({**step, "outputs": {"echo": "response.body.echo"}}, http("b", query={"v": "{{a.echo}}"})),
+            document(
+                {**step, "outputs": {"echo": "response.body.echo"}}, http("b", query={"v": "{{a.echo}}"})
+            ),
             {"v": text},
             env={"API": api.origin},
         )
@@ -46,7 +59,9 @@ def test_an_input_never_becomes_a_template(text):
     assert api.requests[1].query == {"v": [text]}
 
 
-@pytest.mark.parametrize("text", ["evil.example/x", "me@evil.example", "a#b", "a:1", "a\\b", "a b", "", "%41"])
+@pytest.mark.parametrize(
+    "text", ["evil.example/x", "me@evil.example", "a#b", "a:1", "a\\b", "a b", "", "%41"]
+)
 def test_an_input_never_changes_the_host(text):
     step = {"id": "a", "method": "GET", "url": "http://{{input.sub}}.api.example/"}
     result = runner.run_sync(document(step), {"sub": text})
@@ -57,7 +72,9 @@ def test_an_input_never_changes_the_host(text):
 def test_a_line_break_never_makes_a_header():
     with ApiServer(lambda request: Reply()) as api:
         result = runner.run_sync(
-            document(http("a", headers={"X": "{{input.v}}"})), {"v": "1\r\nX-Evil: 1"}, env={"API": api.origin}
+            document(http("a", headers={"X": "{{input.v}}"})),
+            {"v": "1\r\nX-Evil: 1"},
+            env={"API": api.origin},
         )
     assert result.steps[0].error.code == "header.value"
     assert api.requests == []
@@ -72,7 +89,8 @@ def test_fields_named_like_methods_are_data():
     }  # fmt: skip
     with ApiServer(lambda request: Reply(body=body)) as api:
         result = runner.run_sync(
-            document(http("a", outputs=outputs), http("b", method="POST", body=names)), env={"API": api.origin}
+            document(http("a", outputs=outputs), http("b", method="POST", body=names)),
+            env={"API": api.origin},
         )
     assert result.ok
     assert api.requests[1].json() == {
@@ -96,7 +114,12 @@ def test_texts_that_look_like_numbers_stay_texts():
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ ''.__class__.__mro__ }}", "{{ input.__class__ }}", "{{ input.x.__init__.__globals__ }}", "{{ env['__class__'] }}"],
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ input.__class__ }}",
+        "{{ input.x.__init__.__globals__ }}",
+        "{{ env['__class__'] }}",
+    ],
 )
 def test_nothing_of_python_can_be_reached(template):
     flow = document(http("a", query={"q": template}))

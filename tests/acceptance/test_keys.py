@@ -37,9 +37,12 @@ class Ran:
 
 def ran(*steps, answers=None, inputs=None, fields=None, edges=(), tmp_path=None, env=None, **config):
     """Run steps against a server that answers `{"id": 42, …}`; a step without url goes to `/<id>`."""
-    full = [step if {"url", "set", "flow", "delay"} & step.keys() or "condition" in step and len(step) < 5
+    full = [step if {"url", "set", "flow", "delay"} & step.keys() or ("condition" in step and len(step) < 5)
             else {"method": "GET", "url": f"{{{{env.API}}}}/{step['id']}", **step} for step in steps]  # fmt: skip
-    document = {"name": "keys", "flow_data": {"version": "1.0", "steps": full, "config": config, "edges": list(edges)}}
+    document = {
+        "name": "keys",
+        "flow_data": {"version": "1.0", "steps": full, "config": config, "edges": list(edges)},
+    }
     if fields is not None:
         document["flow_inputs"] = fields
     with ApiServer(lambda request: Reply(body={"id": 42, "list": [1, 2, 3]})) as api:
@@ -76,16 +79,23 @@ def step_method():
 
 
 def step_url():
-    run = ran({"id": "a", "url": "{{env.API}}/x/{{input.v}}?q={{input.v}}", "method": "GET"}, inputs={"v": "a/b&c"})
+    run = ran(
+        {"id": "a", "url": "{{env.API}}/x/{{input.v}}?q={{input.v}}", "method": "GET"}, inputs={"v": "a/b&c"}
+    )
     assert run.targets == ["/x/a%2Fb%26c?q=a%2Fb%26c"]
 
 
 def step_headers():
-    assert ran({"id": "a", "headers": {"X-One": "v{{input.v}}"}}, inputs={"v": 1}).request.header("x-one") == "v1"
+    assert (
+        ran({"id": "a", "headers": {"X-One": "v{{input.v}}"}}, inputs={"v": 1}).request.header("x-one")
+        == "v1"
+    )
 
 
 def step_query():
-    assert ran({"id": "a", "query": {"q": ["1", "{{input.v}}"]}}, inputs={"v": "&"}).targets == ["/a?q=1&q=%26"]
+    assert ran({"id": "a", "query": {"q": ["1", "{{input.v}}"]}}, inputs={"v": "&"}).targets == [
+        "/a?q=1&q=%26"
+    ]
 
 
 def step_body():
@@ -112,7 +122,9 @@ def step_multipart(tmp_path):
 
 def step_bodyFile(tmp_path):  # noqa: N802 - named like its key
     (tmp_path / "f.bin").write_bytes(b"\x00\x01")
-    assert ran({"id": "a", "method": "PUT", "bodyFile": "f.bin"}, tmp_path=tmp_path).request.body == b"\x00\x01"
+    assert (
+        ran({"id": "a", "method": "PUT", "bodyFile": "f.bin"}, tmp_path=tmp_path).request.body == b"\x00\x01"
+    )
 
 
 def step_auth():
@@ -177,13 +189,17 @@ def step_duration():
 
 
 def step_set():
-    run = ran({"id": "s", "set": {"v": "{{input.v}}-x"}}, {"id": "a", "query": {"q": "{{s.v}}"}}, inputs={"v": 1})
+    run = ran(
+        {"id": "s", "set": {"v": "{{input.v}}-x"}}, {"id": "a", "query": {"q": "{{s.v}}"}}, inputs={"v": 1}
+    )
     assert run.targets == ["/a?q=1-x"]
 
 
 def step_flow(tmp_path):
     (tmp_path / "in.json").write_text(
-        json.dumps({"version": "1.0", "steps": [{"id": "x", "method": "GET", "url": "{{env.API}}/{{input.v}}"}]})
+        json.dumps(
+            {"version": "1.0", "steps": [{"id": "x", "method": "GET", "url": "{{env.API}}/{{input.v}}"}]}
+        )
     )
     run = ran({"id": "sub", "flow": "in.json", "inputs": {"v": "in"}}, tmp_path=tmp_path)
     assert run.targets == ["/in"]
@@ -240,7 +256,12 @@ def step_retry():
 
 
 def step_idempotencyKey():  # noqa: N802
-    step = {"id": "a", "method": "POST", "idempotencyKey": True, "retry": {"maxAttempts": 2, "initialInterval": 1}}
+    step = {
+        "id": "a",
+        "method": "POST",
+        "idempotencyKey": True,
+        "retry": {"maxAttempts": 2, "initialInterval": 1},
+    }
     run = ran(step, answers={"/a": [Reply(500), Reply()]})
     keys = {request.header("idempotency-key") for request in run.api.requests}
     assert len(run.targets) == 2
@@ -261,14 +282,18 @@ def step_endpointId():  # noqa: N802
 
 def step_endpoint():
     (problem,) = runner.check(
-        runner.load({"version": "1.0", "steps": [{"id": "a", "endpoint": "e", "method": "GET", "url": "http://h/"}]})
+        runner.load(
+            {"version": "1.0", "steps": [{"id": "a", "endpoint": "e", "method": "GET", "url": "http://h/"}]}
+        )
     )
     assert (problem.code, problem.severity) == ("step.endpoint", "warning")
 
 
 def step_tests():
     (problem,) = runner.check(
-        runner.load({"version": "1.0", "steps": [{"id": "a", "tests": ["x"], "method": "GET", "url": "http://h/"}]})
+        runner.load(
+            {"version": "1.0", "steps": [{"id": "a", "tests": ["x"], "method": "GET", "url": "http://h/"}]}
+        )
     )
     assert (problem.code, problem.severity) == ("step.tests", "warning")
 
@@ -278,7 +303,9 @@ def step_tests():
 
 def polled(**until):
     answers = {"/a": [Reply(body={"n": 1}), Reply(body={"n": 2}), Reply(body={"n": 3})]}
-    return ran({"id": "a", "until": {"condition": "response.body.n === 3", "interval": 1, **until}}, answers=answers)
+    return ran(
+        {"id": "a", "until": {"condition": "response.body.n === 3", "interval": 1, **until}}, answers=answers
+    )
 
 
 def until_condition():

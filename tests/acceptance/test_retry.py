@@ -12,7 +12,10 @@ from tests.servers import ApiServer, Reply
 def go(*answers, **step):
     flow = {
         "name": "r",
-        "flow_data": {"version": "1.0", "steps": [{"id": "a", "method": "GET", "url": "{{env.API}}/a", **step}]},
+        "flow_data": {
+            "version": "1.0",
+            "steps": [{"id": "a", "method": "GET", "url": "{{env.API}}/a", **step}],
+        },
     }
     with ApiServer() as api:
         api.on("/a", *answers)
@@ -24,7 +27,7 @@ def attempts(result):
 
 
 def test_two_failures_and_an_answer_make_three_attempts():
-    api, result = go(Reply(503), Reply(503), Reply(), retryCount=2, retry={"initialInterval": 1})
+    _, result = go(Reply(503), Reply(503), Reply(), retryCount=2, retry={"initialInterval": 1})
     assert result.ok
     assert result.steps[0].attempts == 3
     assert [span.attributes.get("http.request.resend_count") for span in attempts(result)] == [None, 1, 2]

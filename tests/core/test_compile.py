@@ -24,7 +24,9 @@ def told(step):
 
 
 def test_equal_texts_are_compiled_once():
-    plans, _ = compiled(*[http(f"s{n}", url="{{env.A}}/x", outputs={"x": "response.body.x"}) for n in range(3)])
+    plans, _ = compiled(
+        *[http(f"s{n}", url="{{env.A}}/x", outputs={"x": "response.body.x"}) for n in range(3)]
+    )
     assert len({id(plan.work.url) for plan in plans}) == 1
     assert len({id(plan.work.outputs[0][1]) for plan in plans}) == 1
     assert len({id(plan.work.policy) for plan in plans}) == 1
@@ -82,7 +84,9 @@ def test_every_kind_of_body_is_compiled():
     assert one(http("a", body="text {{input.x}}")).work.body_text is not None
     assert one(http("a", form={"x": "1"})).work.form is not None
     assert one(http("a", bodyFile="x.bin")).work.body_file is not None
-    parts = one(http("a", multipart={"t": "text", "f": {"file": "a.txt", "filename": "b", "contentType": "c/d"}}))
+    parts = one(
+        http("a", multipart={"t": "text", "f": {"file": "a.txt", "filename": "b", "contentType": "c/d"}})
+    )
     (_, text), (_, file) = parts.work.parts
     assert (text.text.source, text.file) == ("text", None)
     assert (file.file.source, file.filename.source, file.content_type) == ("a.txt", "b", "c/d")
@@ -122,7 +126,11 @@ def test_what_cannot_be_compiled_is_told_with_its_place(step, where, code):
         (http("a", endpointId="e"), "steps[0].endpointId", "step.endpoint"),
         (http("a", maxConcurrency=2), "steps[0].maxConcurrency", "step.ignored_key"),
         ({"id": "a", "delay": 1, "headers": {"x": "y"}}, "steps[0].headers", "step.ignored_key"),
-        ({"id": "a", "condition": "true", "idempotencyKey": True}, "steps[0].idempotencyKey", "step.ignored_key"),
+        (
+            {"id": "a", "condition": "true", "idempotencyKey": True},
+            "steps[0].idempotencyKey",
+            "step.ignored_key",
+        ),
         ({"id": "a", "set": {"x": 1}, "assert": ["true"]}, "steps[0].assert", "step.ignored_key"),
     ],
 )

@@ -1,10 +1,9 @@
 """Edges that a document cannot mean are told before anything runs (SEMANTICS, Graph)."""
 
-from tests.play import edge, flow_of, http
-
-from runner.core.graph import Arc, is_taken
 from runner.core.commands import Outcome
+from runner.core.graph import Arc, is_taken
 from runner.core.plan import build_plan
+from tests.play import edge, flow_of, http
 
 
 def problems(*steps, **flow):
@@ -30,7 +29,9 @@ def test_a_branch_may_only_leave_a_condition_step():
 
 
 def test_a_cycle_is_told_with_its_steps():
-    found = problems(http("a", dependsOn="c"), http("b", dependsOn="a"), http("c", dependsOn="b"), parallel=True)
+    found = problems(
+        http("a", dependsOn="c"), http("b", dependsOn="a"), http("c", dependsOn="b"), parallel=True
+    )
     assert [one[:2] for one in found] == [("graph.cycle", "steps[0]")]
     assert "a -> b -> c -> a" in found[0][2]
 
@@ -43,7 +44,11 @@ def test_a_cycle_of_listed_edges_needs_an_each_join():
 
 def test_a_cycle_beside_other_steps_names_only_its_own():
     found = problems(
-        http("x"), http("a", dependsOn=["b", "x"]), http("b", dependsOn="a"), http("y", dependsOn="b"), parallel=True
+        http("x"),
+        http("a", dependsOn=["b", "x"]),
+        http("b", dependsOn="a"),
+        http("y", dependsOn="b"),
+        parallel=True,
     )
     assert found[0][1] == "steps[1]"
     assert "a -> b -> a" in found[0][2]
@@ -58,12 +63,17 @@ def test_edges_that_leave_a_cycle_are_not_part_of_it():
 def test_a_step_that_no_first_step_leads_to_is_unreachable():
     edges = [edge("a", "b"), edge("b", "a")]
     found = problems(http("s"), http("a", join="each"), http("b", join="each"), edges=edges)
-    assert [one[:2] for one in found] == [("graph.unreachable", "steps[1]"), ("graph.unreachable", "steps[2]")]
+    assert [one[:2] for one in found] == [
+        ("graph.unreachable", "steps[1]"),
+        ("graph.unreachable", "steps[2]"),
+    ]
 
 
 def test_a_step_behind_a_join_of_all_is_unreachable_when_one_of_them_is():
     edges = [edge("a", "b"), edge("b", "a"), edge("b", "c"), edge("s", "c")]
-    found = problems(http("s"), http("a", join="each"), http("b", join="each"), http("c", join="all"), edges=edges)
+    found = problems(
+        http("s"), http("a", join="each"), http("b", join="each"), http("c", join="all"), edges=edges
+    )
     assert ("graph.unreachable", "steps[3]") in [one[:2] for one in found]
 
 
@@ -87,7 +97,9 @@ def test_equal_edges_count_once():
 
 
 def test_an_edge_may_name_its_own_group():
-    plan = build_plan(flow_of(http("a"), http("b"), http("c"), edges=[edge("a", "c", join="all"), edge("b", "c")]))
+    plan = build_plan(
+        flow_of(http("a"), http("b"), http("c"), edges=[edge("a", "c", join="all"), edge("b", "c")])
+    )
     assert plan.graph.all_in[2] == 1
     assert plan.graph.any_in == {2: 1}
 

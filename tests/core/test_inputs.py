@@ -479,7 +479,7 @@ def test_required_together_with_a_default_is_a_warning():
 
 def test_every_rule_of_the_documents_is_known():
     documented = "min_length max_length pattern min max integer options allowed_values allowed_domains min_items max_items unique_items allowed_types max_size format"
-    assert set(inputs._RULES) == set(documented.split())
+    assert set(inputs.RULES) == set(documented.split())
     assert set(TYPES) == {
         "string",
         "number",

@@ -1,8 +1,7 @@
 """forEach and until (SEMANTICS, Steps, containers, commands)."""
 
-from tests.play import Stage, answer, flow_of, http
-
 from runner.core.commands import Outcome, StepFailure
+from tests.play import Stage, answer, flow_of, http
 
 FAILS = answer(status=500)
 
@@ -49,7 +48,7 @@ def test_an_empty_list_succeeds_with_empty_lists():
 def test_what_is_not_a_list_fails_the_step():
     stage = Stage(flow_of(each()), inputs={"items": {"a": 1}}).run()
     assert stage.closed["e"].failure.code == "forEach.not_a_list"
-    assert "not dict" in stage.closed["e"].failure.message
+    assert "not an object" in stage.closed["e"].failure.message
 
 
 def test_a_list_that_is_missing_fails_the_step():
@@ -140,7 +139,9 @@ def test_a_loop_whose_last_answer_came_with_the_interruption_counts_as_interrupt
 
 
 def poll(**keys):
-    until = {"condition": "response.body.state === 'done'", "interval": 250, "maxAttempts": 3} | keys.pop("until", {})
+    until = {"condition": "response.body.state === 'done'", "interval": 250, "maxAttempts": 3} | keys.pop(
+        "until", {}
+    )
     return http("p", until=until, outputs={"s": "response.body.state"}, **keys)
 
 
@@ -198,7 +199,9 @@ def test_an_interrupted_until_polls_no_more():
 
 def test_polls_of_items_nest_under_their_iteration():
     step = each(until={"condition": "response.body.v === 1", "interval": 0})
-    stage = Stage(flow_of(step), {"e[1]~1": answer('{"v": 0}'), "e": answer('{"v": 1}')}, inputs=items(2)).run()
+    stage = Stage(
+        flow_of(step), {"e[1]~1": answer('{"v": 0}'), "e": answer('{"v": 1}')}, inputs=items(2)
+    ).run()
     assert stage.started == ["e[0]~1", "e[1]~1", "e[1]~2"]
     assert stage.spots["e[1]~2"].parent == "e[1]"
     assert stage.closed["e"].outputs == {"v": [1, 1]}

@@ -37,8 +37,10 @@ def test_a_misspelt_output_is_found_with_its_place_and_the_close_match():
     ).encode()
     plan = build_plan(read(parse(data, name="flow.json")))
     assert [str(problem) for problem in plan.errors] == [
-        "flow.json:20:15 steps[1].body.token: "
-        "no output 'activationTokn' on step 'register'; did you mean 'activationToken'?"
+        (
+            "flow.json:20:15 steps[1].body.token: "
+            "no output 'activationTokn' on step 'register'; did you mean 'activationToken'?"
+        )
     ]
 
 
@@ -117,9 +119,19 @@ def test_references_that_lead_somewhere():
 
 def test_what_a_flow_needs_from_outside_is_noted_with_its_first_place():
     flow = flow_of(
-        http("a", url="{{env.API}}/x", headers={"X": "{{headers.X-Id}}"}, query={"q": "{{input.q}}", "b": "{{base}}"}),
+        http(
+            "a",
+            url="{{env.API}}/x",
+            headers={"X": "{{headers.X-Id}}"},
+            query={"q": "{{input.q}}", "b": "{{base}}"},
+        ),
         http("b", url="{{env.API}}/{{env.CURRENT_TIMESTAMP}}", query={"s": "{{ env.SOFT | default('x') }}"}),
-        http("c", query={"s": "{{ input.soft | default('') }}{{ headers.Soft | default('') }}{{ flat | default('')}}"}),
+        http(
+            "c",
+            query={
+                "s": "{{ input.soft | default('') }}{{ headers.Soft | default('') }}{{ flat | default('')}}"
+            },
+        ),
     )
     needs = build_plan(flow).needs
     assert needs.env == {"API": "steps[0].url"}
@@ -151,7 +163,9 @@ def test_warnings_are_told_and_forbid_nothing():
 
 def test_an_inactive_flow_and_a_patch_are_told():
     inactive = read(Document.of({"is_active": False, "flow_data": {"version": "1.0", "steps": []}}))
-    assert [(one.code, one.severity) for one in build_plan(inactive).problems] == [("flow.inactive", "warning")]
+    assert [(one.code, one.severity) for one in build_plan(inactive).problems] == [
+        ("flow.inactive", "warning")
+    ]
     patch = read(Document.of({"name": "only the name"}))
     assert [one.what for one in build_plan(patch).errors] == [
         "the document has no steps: it is a patch, which can be pushed and not run"
@@ -221,7 +235,9 @@ def test_a_flow_without_a_file_cannot_run_others():
 
 
 def test_a_flow_that_runs_itself_is_told_with_the_way():
-    plan = build_plan(main(calls("a", "one")), files(one=data(calls("b", "two")), two=data(calls("c", "one"))))
+    plan = build_plan(
+        main(calls("a", "one")), files(one=data(calls("b", "two")), two=data(calls("c", "one")))
+    )
     assert [(one.code, one.where) for one in plan.errors] == [("flow.cycle", "steps[0].flow")]
     assert "one -> two -> one" in plan.errors[0].what
 

@@ -475,6 +475,12 @@ def test_a_redirect_is_followed_with_a_request_of_its_own():
     assert played.outcome == Outcome("succeeded", {"n": 1}, attempts=1)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_each_kind_of_redirect_is_followed(status):
+    played = run({}, answer(status=status, location="/b"), answer())
+    assert [request.url for request in played.requests] == ["http://h.example/a", "http://h.example/b"]
+
+
 def test_a_secret_header_does_not_follow_to_another_origin_nor_come_back():
     headers = {"X-Key": "{{input.pw}}", "X-Id": "1"}
     auth = {"type": "bearer", "token": "t"}

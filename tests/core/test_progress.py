@@ -4,12 +4,12 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.play import Stage, answer, edge, flow_of, http
 
 from runner.core.commands import Outcome, StepFailure
 from runner.core.document import Document
 from runner.core.progress import DEFAULT_STEP_BUDGET, Slots
 from runner.platforms import read
+from tests.play import Stage, answer, edge, flow_of, http
 
 FAILS = answer(status=500)
 
@@ -77,7 +77,9 @@ def test_a_handled_failure_stops_nothing_and_does_not_fail_the_run():
 
 def test_a_step_that_needs_an_output_of_a_failed_step_is_skipped_as_upstream():
     flow = flow_of(
-        http("a", outputs={"x": "response.body.x"}, onError="continue"), http("b", query={"x": "{{a.x}}"}), http("c")
+        http("a", outputs={"x": "response.body.x"}, onError="continue"),
+        http("b", query={"x": "{{a.x}}"}),
+        http("c"),
     )
     stage = Stage(flow, {"a": FAILS}).run()
     assert stage.statuses == {"a": "failed", "b": "skipped:upstream", "c": "succeeded"}
@@ -124,7 +126,12 @@ def test_a_join_of_all_is_never_reached_when_one_branch_is_not_taken():
 
 def test_a_join_of_any_waits_until_all_are_decided():
     flow = flow_of(
-        http("a"), http("b"), http("j"), edges=[edge("a", "j"), edge("b", "j")], parallel=True, maxConcurrency=2
+        http("a"),
+        http("b"),
+        http("j"),
+        edges=[edge("a", "j"), edge("b", "j")],
+        parallel=True,
+        maxConcurrency=2,
     )
     stage = Stage(flow, hold={"b"}).run()
     assert stage.started == ["a", "b"]
@@ -177,8 +184,11 @@ def test_what_follows_a_loop_that_never_takes_its_edge_is_unreached_at_the_end()
         http("back", join="each", maxVisits=5),
         http("after"),
         edges=[
-            edge("a", "again"), edge("again", "back", "true"), edge("back", "again"), edge("back", "after", "failure"),
-        ],  # fmt: skip
+            edge("a", "again"),
+            edge("again", "back", "true"),
+            edge("back", "again"),
+            edge("back", "after", "failure"),
+        ],
     )
     stage = Stage(flow, inputs={"x": 2}).run()
     assert stage.started == ["a", "again"]
@@ -260,12 +270,12 @@ def test_the_default_limit_is_five():
 
 
 def test_depends_on_waits_and_lets_a_step_skipped_by_its_condition_count_as_done():
-    flow = flow_of(
-        http("b", dependsOn=["a", "c"]), http("a"), http("c", condition="false"), parallel=True
-    )
+    flow = flow_of(http("b", dependsOn=["a", "c"]), http("a"), http("c", condition="false"), parallel=True)
     stage = Stage(flow).run()
     assert stage.started == ["a", "b"]
-    failed = Stage(flow_of(http("b", dependsOn="a"), http("a", onError="continue"), parallel=True), {"a": FAILS})
+    failed = Stage(
+        flow_of(http("b", dependsOn="a"), http("a", onError="continue"), parallel=True), {"a": FAILS}
+    )
     assert failed.run().statuses == {"a": "failed", "b": "skipped:unreached"}
 
 
@@ -284,7 +294,10 @@ def test_siblings_of_a_failed_step_finish_and_ready_ones_do_not_start():
 @given(st.data())
 def test_no_step_starts_before_what_it_needs_and_every_step_runs(data):
     size = data.draw(st.integers(1, 12))
-    needs = {n: data.draw(st.lists(st.integers(0, n - 1), max_size=3, unique=True)) if n else [] for n in range(size)}
+    needs = {
+        n: data.draw(st.lists(st.integers(0, n - 1), max_size=3, unique=True)) if n else []
+        for n in range(size)
+    }
     order = data.draw(st.permutations(range(size)))
     steps = [http(f"s{n}", dependsOn=[f"s{need}" for need in needs[n]]) for n in order]
     limit = data.draw(st.integers(1, 4))
@@ -449,7 +462,9 @@ def test_a_flow_without_declared_inputs_takes_any_and_needs_none():
 
 def test_a_flow_step_that_takes_too_long_fails_and_the_run_goes_on():
     flow = outer(onError="continue", outputs={"id": "one.id"})
-    stage = Stage(flow, inputs={"who": "a"}, read=inner_of(config={"flowTimeout": 50}), hold={"sub/one"}).run()
+    stage = Stage(
+        flow, inputs={"who": "a"}, read=inner_of(config={"flowTimeout": 50}), hold={"sub/one"}
+    ).run()
     assert stage.progress.interrupt("sub", "timed_out") == ["sub/one"]
     stage.end("sub/one", Outcome("failed", failure=StepFailure("run.timed_out", "x"), ended_by="timed_out"))
     assert stage.closed["sub"].failure.code == "flow.timeout"

@@ -21,7 +21,6 @@ from runner.core.commands import (
 )
 from runner.core.plan import build_plan
 from runner.core.redact import MASK, Masker
-from runner.core.retry import idempotency_key
 from runner.core.request import (
     Prepared,
     RunTerms,
@@ -32,6 +31,7 @@ from runner.core.request import (
     redirected,
     with_token,
 )
+from runner.core.retry import idempotency_key
 from runner.core.scope import RunValues, Scope, SecretNames
 from runner.errors import StepError
 from tests.play import flow_of

@@ -48,6 +48,13 @@ def test_a_step_that_succeeded_has_its_outputs_and_no_error():
     }  # fmt: skip
 
 
+def test_a_step_that_did_nothing_has_made_no_attempts_in_no_time():
+    found = step().to_json(Masker())
+    assert (found["attempts"], found["durationMs"], found["visit"], found["outputs"]) == (0, 0.0, 1, {})
+    error = StepFailure("x.y", "m")
+    assert step(status="failed", error=error).to_json(Masker())["handled"] is False
+
+
 def test_a_skipped_step_tells_reason_and_detail():
     found = step(status="skipped", reason="condition", detail="{{input.x}} is false").to_json(Masker())
     assert (found["status"], found["reason"], found["detail"]) == (
@@ -124,6 +131,11 @@ def test_a_secret_output_too_short_to_be_found_is_masked_in_the_outputs_of_every
 def test_a_secret_output_of_a_step_of_another_flow_does_not_mask_that_of_a_namesake():
     inner = step("sub/a", id="a", tainted=frozenset({"n"}))
     assert result(step("a"), inner, outputs={"a": {"n": 1}}).to_json()["outputs"] == {"a": {"n": 1}}
+
+
+def test_the_repr_is_short_and_holds_no_values():
+    ran = result(step(outputs={"t": "hunter2"}), inputs={"pw": "hunter2"}, outputs={"a": {"t": "hunter2"}})
+    assert repr(ran) == "<RunResult run-1 'orders' succeeded, 1 steps>"
 
 
 def test_a_step_is_found_by_its_path():

@@ -235,6 +235,8 @@ def test_an_answer_carries_status_size_version_peer_and_harmless_headers():
     [
         (200, (range(200, 300),), "unset"),
         (302, (range(200, 300),), "unset"),
+        (399, (range(200, 300),), "unset"),
+        (400, (range(200, 300),), "error"),
         (404, (range(200, 300),), "error"),
         (404, (range(200, 300), range(404, 405)), "unset"),
         (500, (), "error"),

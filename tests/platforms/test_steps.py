@@ -1,6 +1,7 @@
 """Every spelling of the Steps format loads (seed 002; facts/gassapi 1)."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,9 @@ def test_inputs_may_be_an_object_by_name():
 
 
 def test_a_default_has_two_spellings_and_null_is_one():
-    loaded = flow(flow_inputs=[{"name": "x", "defaultValue": 5}, {"name": "y", "default": None}], flow_data=data())
+    loaded = flow(
+        flow_inputs=[{"name": "x", "defaultValue": 5}, {"name": "y", "default": None}], flow_data=data()
+    )
     assert [one.default for one in loaded.inputs] == [5, None]
 
 
@@ -106,7 +109,16 @@ def test_a_patch_has_no_steps_and_is_no_error_here():
 
 @pytest.mark.parametrize(
     ("given", "active"),
-    [(True, True), (1, True), (None, True), ("1", True), (False, False), (0, False), ("0", False), ("false", False)],
+    [
+        (True, True),
+        (1, True),
+        (None, True),
+        ("1", True),
+        (False, False),
+        (0, False),
+        ("0", False),
+        ("false", False),
+    ],
 )
 def test_what_counts_as_active(given, active):
     assert flow(name="n", is_active=given, flow_data=data()).is_active == active
@@ -136,7 +148,13 @@ def test_wrong_values_are_all_told_with_their_place_and_the_rest_is_read():
             {**STEP, "timeout": 0, "headers": "x"},
             "no step",
             {**STEP, "id": "b", "auth": {"type": "magic"}, "retry": {"maxAttempts": "many"}},
-            {**STEP, "id": "c", "auth": {"type": "basic"}, "multipart": {"f": {"filename": "x"}}, "join": "some"},
+            {
+                **STEP,
+                "id": "c",
+                "auth": {"type": "basic"},
+                "multipart": {"f": {"filename": "x"}},
+                "join": "some",
+            },
             config={"delay": 300_001},
             edges=[{"from": "a"}, {"from": "a", "to": "c", "when": "sometimes"}],
         ),
@@ -149,7 +167,7 @@ def test_wrong_values_are_all_told_with_their_place_and_the_rest_is_read():
     texts = dict(told(loaded))
     assert texts["steps[0].timeout"] == "must be greater than or equal to 1, not 0"
     assert texts["steps[3].join"] == "must be 'all', 'any' or 'each', not 'some'"
-    assert "required" in texts["edges[0]"]
+    assert texts["edges[0]"] == "the key 'to' is missing"
     assert loaded.steps[0].url == "http://h.example/"
     assert loaded.steps[2].id == "b"
 
@@ -207,17 +225,21 @@ def test_every_dialect_can_read():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(wire_names(Step))), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(wire_names(Step))), inner)
+    ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.sampled_from(["name", "flow_inputs", "flow_data", "is_active", "version", "steps"]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "flow_inputs", "flow_data", "is_active", "version", "steps"]), JSON
+    )
+)
 def test_any_document_gives_a_flow_or_problems(record):
-    try:
-        read(Document.of(record))
-    except FlowError as error:
-        assert error.problems
+    with suppress(FlowError):
+        assert isinstance(read(Document.of(record)).problems, tuple)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(wire_names(Step))), JSON), max_size=3))

@@ -1,5 +1,7 @@
 """The waterfall, told of spans by a recorder whose clock is set by hand."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,11 @@ from runner.report.waterfall import (
 from runner.runtime.tracing import Listener, Recorder
 
 MS = 1_000_000
+
+
+def label(row):
+    """Return the tree and the name at the beginning of a row."""
+    return re.split(r" +(?:█|[0-9.]+ m?s)", row)[0]
 
 
 class Play(Listener):
@@ -137,7 +144,7 @@ def test_sends_have_rows_only_when_there_were_several():
     play.succeed(step, **{names.STEP_ATTEMPTS: 3})
     rows = play.text()
     assert "✓ ok 200, 3 attempts" in rows[1]
-    assert [row[:12] for row in rows[2:]] == ["  ├ GET /x  ", "  ├ GET /x  ", "  └ GET /x  "]
+    assert [label(row) for row in rows[2:]] == ["  ├ GET /x", "  ├ GET /x", "  └ GET /x"]
     assert [row[row.index(" ms") + 4 :] for row in rows[2:]] == [
         "✗ failed 503",
         "✗ failed: timeout",
@@ -160,7 +167,7 @@ def test_items_polls_and_visits_are_told_apart():
         play.succeed(play.step("loop", "iteration", loop, **{names.INDEX: index}))
     play.succeed(play.step("wait", **{names.POLL: 3}))
     play.succeed(play.step("again", **{names.STEP_VISIT: 2}))
-    assert [row.split("  ")[0].strip("├└│ ") for row in play.text()[2:]] == [
+    assert [label(row).strip("├└│ ") for row in play.text()[2:]] == [
         "iteration-loop[0]",
         "iteration-loop[1]",
         "http-wait~3",
@@ -174,7 +181,7 @@ def test_children_stand_below_their_parents_though_they_run_at_the_same_time():
     for index in range(2):
         for loop in (one, two):
             play.step(loop.attributes[names.TASK_ID], "iteration", loop, **{names.INDEX: index})
-    assert [row.split("  ")[0] for row in play.text()] == [
+    assert [label(row) for row in play.text()] == [
         "flow-demo",
         "├ forEach-one",
         "│ ├ iteration-one[0]",
@@ -227,7 +234,7 @@ def test_the_ancestors_of_a_failure_are_shown_with_it():
     loop = play.step("loop", "forEach")
     play.fail(play.step("loop", "iteration", loop, **{names.INDEX: 7}))
     play.fail(loop)
-    shown = [row.split("  ")[0] for row in play.text()]
+    shown = [label(row) for row in play.text()]
     assert shown[-3:] == ["└ forEach-loop", "  └ iteration-loop[7]", "… 18 more: 18 ok"]
 
 
@@ -351,7 +358,8 @@ def test_a_duration_is_short(ms, text):
 
 
 @pytest.mark.parametrize(
-    "odd", ["\x00", "\x1b", "\x7f", "\x85", "\u061c", "\u200e", "\u2028", "\u202e", "\u2066", "\ud800", "\ufeff"]
+    "odd",
+    ["\x00", "\x1b", "\x7f", "\x85", "\u061c", "\u200e", "\u2028", "\u202e", "\u2066", "\ud800", "\ufeff"],
 )
 def test_a_character_that_could_steer_a_terminal_is_written_out(odd):
     shown = clean(f"a{odd}b")
@@ -379,7 +387,8 @@ def test_a_cut_text_ends_in_a_sign_and_never_splits_a_wide_character():
 
 @given(
     st.lists(
-        st.tuples(st.text(max_size=60), st.integers(0, 5000), st.text(max_size=200), st.booleans()), max_size=12
+        st.tuples(st.text(max_size=60), st.integers(0, 5000), st.text(max_size=200), st.booleans()),
+        max_size=12,
     ),
     st.integers(20, 200),
     st.sampled_from([UNICODE, ASCII]),
@@ -416,3 +425,12 @@ def test_a_narrow_terminal_has_no_bars():
     play.succeed(play.step("a"))
     assert "█" not in "".join(play.text(50))
     assert "█" in "".join(play.text(60))
+
+
+def test_more_failures_than_fit_are_counted_too():
+    play = Play(most=6)
+    for number in range(50):
+        play.fail(play.step(f"s{number}"), "no")
+    rows = play.text()
+    assert [row.split()[1] for row in rows[1:-1]] == [f"http-s{number}" for number in range(5)]
+    assert rows[-1] == "… 45 more: 45 failed"

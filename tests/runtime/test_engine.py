@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -81,7 +82,7 @@ async def test_delay_spaces_the_starts_whatever_the_concurrency():
     with ApiServer(lambda request: Reply()) as api:
         await go(api, data(*[http(f"s{n}") for n in range(4)], parallel=True, delay=80))
     times = [request.at for request in api.requests]
-    assert all(later - earlier > 0.06 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier > 0.06 for earlier, later in pairwise(times))
 
 
 async def test_results_stand_in_list_order_with_what_is_inside_below_its_step():
@@ -123,7 +124,9 @@ OAUTH = {
 
 async def test_twenty_parallel_steps_ask_for_one_token():
     with token_api() as api:
-        document = data(*[http(f"s{n}", "/work", auth=OAUTH) for n in range(20)], parallel=True, maxConcurrency=20)
+        document = data(
+            *[http(f"s{n}", "/work", auth=OAUTH) for n in range(20)], parallel=True, maxConcurrency=20
+        )
         result = await go(api, document, env={"CLIENT_SECRET": "s3cr3t-of-mine"})
     assert result.ok
     (asked,) = api.received("/token")
@@ -137,7 +140,9 @@ async def test_twenty_parallel_steps_ask_for_one_token():
 
 async def test_a_refused_token_is_fetched_once_more_for_all():
     with token_api(accepts=lambda token: token == "token-2") as api:
-        document = data(*[http(f"s{n}", "/work", auth=OAUTH) for n in range(20)], parallel=True, maxConcurrency=20)
+        document = data(
+            *[http(f"s{n}", "/work", auth=OAUTH) for n in range(20)], parallel=True, maxConcurrency=20
+        )
         result = await go(api, document, env={"CLIENT_SECRET": "s3cr3t-of-mine"})
     assert result.ok
     assert len(api.received("/token")) == 2
@@ -171,7 +176,9 @@ async def test_a_token_request_is_retried_as_the_step_is():
     with token_api() as api:
         api.on("/token", Reply(503), Reply(body={"access_token": "later"}))
         retry = {"maxAttempts": 2, "initialInterval": 1}
-        result = await go(api, data(http("a", "/work", auth=OAUTH, retry=retry)), env={"CLIENT_SECRET": "sssss"})
+        result = await go(
+            api, data(http("a", "/work", auth=OAUTH, retry=retry)), env={"CLIENT_SECRET": "sssss"}
+        )
     assert result.ok
     assert len(api.received("/token")) == 2
 
@@ -361,7 +368,9 @@ async def test_an_interrupted_run_ends_at_once_with_every_span():
     with ApiServer() as api:
         gates = [api.hold(f"/s{n}") for n in range(3)]
         ready = Run(
-            load(data(*[http(f"s{n}") for n in range(3)], parallel=True)), {}, RunSettings(env={"API": api.origin})
+            load(data(*[http(f"s{n}") for n in range(3)], parallel=True)),
+            {},
+            RunSettings(env={"API": api.origin}),
         )
         results = []
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import runner
-from runner.runtime.loading import LoadSettings, refuse
 from runner.errors import Problem
+from runner.runtime.loading import LoadSettings, refuse
 
 STEP = {"id": "a", "method": "GET", "url": "http://h.example/{{b.x}}"}
 

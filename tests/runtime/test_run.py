@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import TracerProvider
 import runner
 from runner.core.trace import is_ulid
 from runner.runtime.run import Run, current_traceparent
-from tests.servers import ApiServer, Reply
 from tests.integration_flow_schema import violations
+from tests.servers import ApiServer, Reply
 
 
 def flow(*steps, inputs=None, **config):
