@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…] [--quick] [--full] [--http LIBRARY]`; README.md says how to read the table."""
+"""`python -m benchmarks [NAME…] [--quick] [--full] [--http LIBRARY]`; README.md explains the table."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from benchmarks.figures import FULL, NAMES, ONCE, PER_LIBRARY, QUICK, Found, Measure, Scale
 from benchmarks.processes import LIBRARIES, pin, server
 
-_ROW = "{:<11} {:<62} {:>7} {:>7} {:>9} {:<7} {}"
+_ROW = "{:<11} {:<68} {:>8} {:>8} {:>10} {:<6} {}"
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         print(_row(one))
     missed = sum(one.verdict == "MISSED" for one in found)
     print(
-        f"\n{len(found)} figures, {missed} over their gate; times are noisy, so this leaves with 0 all the same"
+        f"\n{len(found)} figures, {missed} over their gate; time is noisy, so the exit code is 0 all the same"
     )
 
 
@@ -70,22 +70,16 @@ def _progress(text: str) -> None:
 
 def _row(one: Found) -> str:
     figure = one.figure
-    over = f" ({one.library})" if one.library else ""
+    title = f"{figure.title} ({one.library})" if one.library else figure.title
+    bounds = (_shown(value, figure.unit) for value in (figure.gate, figure.aim, one.value))
+    return _ROW.format(figure.name, title, *bounds, one.verdict, one.note).rstrip()
 
-    def shown(value: float | None) -> str:
-        return (
-            "" if value is None else f"{value:.3g}{figure.unit if figure.unit == 'x' else f' {figure.unit}'}"
-        )
 
-    return _ROW.format(
-        figure.name,
-        figure.title + over,
-        shown(figure.gate),
-        shown(figure.aim),
-        shown(one.value),
-        one.verdict,
-        one.note,
-    )
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    number = f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+    return f"{number}{unit}" if unit == "x" else f"{number} {unit}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The process that measures: `python -m benchmarks.child MEASURE LIBRARY ARGUMENTS` prints what it found as JSON."""
+"""The process that measures: `python -m benchmarks.child MEASURE LIBRARY ARGUMENTS` prints JSON."""
 
 import json
 import sys

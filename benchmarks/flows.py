@@ -63,7 +63,7 @@ def one_step(origin: str) -> dict:
 
 
 def long(count: int) -> dict:
-    """Many steps as people write them: texts that repeat, texts that differ, references to the step before."""
+    """Many steps as people write them: some texts repeat, some differ, and each refers to the one before."""
     inputs = [
         {"name": "username", "type": "string", "required": True, "validation": {"min_length": 3}},
         {"name": "email", "type": "email", "required": True},

@@ -11,9 +11,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("httpx2", "httpx")
-WITHOUT_HTTPX2 = "import sys; sys.modules['httpx2'] = None; "
 _FOREIGN = re.compile(r"OTEL_|RUNNER_|TRACE(PARENT|STATE)$|.*_PROXY$|PYTHON|COVERAGE", re.IGNORECASE)
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+
+
+def without(*modules: str) -> str:
+    """Return Python code that makes modules impossible to import."""
+    return f"import sys; sys.modules.update(dict.fromkeys({modules!r})); "
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""A server that costs next to nothing: `python -m benchmarks.server` prints its port and lives until stdin ends.
+"""A server that costs next to nothing.
 
-It answers the registration flow, and 400 to whoever does not send what the step before returned.
+`python -m benchmarks.server` prints its port and lives until its standard input ends. It answers
+the registration flow, and 400 to whoever does not send what the step before returned.
 """
 
 import asyncio

@@ -29,9 +29,8 @@ _RESPONSE = Response(
     200, (("Content-Type", "application/json"), ("Content-Length", "81")), _BODY, peer=("127.0.0.1", 8080)
 )
 _SPOT = Spot("register", "", "http", "register", "Register a user", order=(0, 1))
-_OUTCOME = Outcome(
-    "succeeded", {"userId": 42, "activationToken": "tok-5d41402abc4b2a76", "userRole": "member"}, attempts=1
-)
+_OUTPUTS = {"userId": 42, "activationToken": "tok-5d41402abc4b2a76", "userRole": "member"}
+_OUTCOME = Outcome("succeeded", _OUTPUTS, attempts=1)
 
 
 def _begin() -> tuple[Recorder, SpanRecord]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from runner.version import __version__
+
 TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
 if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.core.integration_flow import IntegrationFlow
@@ -16,8 +18,6 @@ if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.errors import FlowError, Problem, RunFailed, RunnerError, StepError, SurroundingsError
     from runner.runtime.loading import check, load
     from runner.runtime.run import RunSettings, run, run_sync
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Flow",

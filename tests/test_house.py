@@ -14,7 +14,12 @@ PACKAGE = ROOT / "runner"
 
 FUNCTION_LINES = 60
 MODULE_LINES = 600
-ROOM_LINES = {"runner/core": 3_500, "runner": 11_000}
+# Lines of code: without blank lines, comments and docstrings, which a small room should not save on.
+# The aim of the design for the core is 3 500; a change that comes nearer lowers the bound with it.
+ROOM_LINES = {"runner/core": 7_000, "runner": 11_000}
+NO_CODE = {
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+}  # fmt: skip
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "manager"}
 
 
@@ -31,7 +36,22 @@ def lines(path: Path) -> int:
 
 
 def room_lines(room: str) -> int:
-    return sum(map(lines, (ROOT / room).rglob("*.py")))
+    return sum(map(code_lines, (ROOT / room).rglob("*.py")))
+
+
+def code_lines(path: Path) -> int:
+    """Count the lines that have code on them: no blank lines, no comments, no docstrings."""
+    with path.open("rb") as file:
+        tokens = [token for token in tokenize.tokenize(file.readline) if token.type not in NO_CODE]
+    found = {line for token in tokens[1:] for line in range(token.start[0], token.end[0] + 1)}
+    return len(found - set(docstring_lines(path)))
+
+
+def docstring_lines(path: Path) -> Iterator[int]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            yield from range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:

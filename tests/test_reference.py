@@ -3,7 +3,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from runner.core import codes, names
-from runner.core.inputs import _RULES
+from runner.core.inputs import RULES
 from runner.core.model import Step
 from runner.platforms.steps import DATA_KEYS, RECORD_KEYS, wire_names
 from runner.report import reference
@@ -31,7 +31,7 @@ def test_every_key_that_the_reader_knows_is_on_the_page():
     for kind, title, _ in reference.KINDS:
         if title != "input":
             assert list(section(title)) == list(wire_names(kind)), title
-    assert list(section("Rules of an input")) == list(_RULES)
+    assert list(section("Rules of an input")) == list(RULES)
 
 
 def test_every_key_says_what_it_does():

@@ -41,7 +41,6 @@ class BinaryOut(Protocol):
 
     def write(self, data: bytes, /) -> object:
         """Take the next bytes."""
-        ...  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)

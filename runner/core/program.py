@@ -175,9 +175,9 @@ def _read_outputs(
         except Absent:
             missing.append(f"no {output.source} for output {name!r}")
             continue
-        if isinstance(outputs[name], dict | list):
-            with located(f"{plan.where}.outputs.{name}"):
-                measure(outputs[name], sys.maxsize)
+        if _is_too_deep(outputs[name]):
+            message = f"output {name!r} is nested deeper than {MAX_NESTING} levels"
+            raise StepError("limit.depth", message, f"{plan.where}.outputs.{name}")
         if name in plan.secret:
             terms.masker.add(outputs[name])
     return outputs, missing

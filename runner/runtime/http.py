@@ -16,7 +16,6 @@ from typing import Self
 
 import anyio
 
-from runner import __version__
 from runner.core.commands import Headers, NoResponse, Refused, Request, Response, SendRequest, header
 from runner.errors import SurroundingsError
 from runner.runtime.decoding import BodyReader, BodyTooLarge, UndecodableBodyError
@@ -33,6 +32,7 @@ from runner.runtime.wire import (
     wire_body,
     wire_headers,
 )
+from runner.version import __version__
 
 __all__ = ["LIBRARY", "HttpClient", "HttpSettings", "Transport"]
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from runner import __version__
 from runner.core import names
 from runner.core.commands import Json
 from runner.core.trace import SpanRecord, coerce, parse_traceparent
 from runner.errors import SurroundingsError
 from runner.runtime.tracing import Listener
+from runner.version import __version__
 
 if TYPE_CHECKING:  # the SDK takes a tenth of a second to import; only the thread pays for it
     from opentelemetry.sdk.resources import Resource

@@ -316,6 +316,14 @@ def test_until_is_decided_on_each_accepted_answer(state, taken):
     assert played.outcome == Outcome("succeeded", {"s": state}, attempts=1, taken=taken)
 
 
+@pytest.mark.parametrize(("state", "events"), [("done", [names.EVENT_OUTPUT_MISSING]), ("busy", [])])
+def test_what_a_poll_that_came_too_early_lacks_is_no_news(state, events):
+    step = {"until": {"condition": "response.body.state === 'done'"}, "outputs": {"n": "response.body.n"}}
+    played = run(step, answer(json.dumps({"state": state})))
+    assert [name for name, _ in played.events] == events
+    assert played.outcome.outputs == {}
+
+
 def test_until_does_not_look_at_an_answer_whose_status_is_not_accepted():
     step = {"until": {"condition": "response.status === 404"}}
     assert failure(run(step, answer(status=404)))[0] == "http.status"

@@ -1,0 +1,160 @@
+"""A run that is cut off leaves its trace and exit code 4, and soon."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.command import Terminal, command, flow_file, get, start
+from tests.servers import ApiServer, echo
+
+SOON = 2.0
+
+
+@pytest.fixture
+def api():
+    with ApiServer(echo) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A job in the background of a script has the interrupt ignored, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def spans(folder):
+    return {span["name"]: span for span in json.loads((folder / "t.json").read_text())["spans"]}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_ends_the_run_and_its_trace_is_written(tmp_path, api, number):
+    gate = api.hold("/slow")
+    flow = flow_file(tmp_path, get("a"), get("slow"), get("never"))
+    process = start("run", flow.name, "-e", f"API={api.origin}", "--trace-out", "t.json", cwd=tmp_path)
+    gate.wait_for(1)
+    begun = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - begun < SOON
+    assert process.returncode == 4
+    assert "✗ cancelled in " in out
+    assert "  cut off: slow" in out.splitlines()
+    assert "stopping; once more to leave at once" in err
+    assert "Traceback" not in err
+    found = spans(tmp_path)
+    assert [found[name]["status"]["code"] for name in ("flow-flow", "http-a", "http-slow", "GET /slow")] == [
+        1,
+        0,
+        1,
+        1,
+    ]
+    assert all(span["ended"] for span in found.values())
+    assert found["http-slow"]["attributes"]["workflow.execution.result"] == "cancellation"
+    assert api.received("/never") == []
+
+
+def test_everything_that_runs_at_the_same_time_is_cut_off(tmp_path, api):
+    gate = api.hold("/wait")
+    steps = [{**get(f"s{number}"), "url": "{{env.API}}/wait"} for number in range(20)]
+    flow = flow_file(tmp_path, *steps, config={"parallel": True, "maxConcurrency": 8})
+    process = start("run", flow.name, "-e", f"API={api.origin}", "--json", cwd=tmp_path)
+    gate.wait_for(8)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 4
+    result = json.loads(out)
+    assert result["status"] == "cancelled"
+    assert [step["status"] for step in result["steps"]].count("failed") == 8
+    assert len(api.requests) == 8
+
+
+def test_the_second_signal_leaves_at_once(tmp_path, api):
+    """Writing the trace into a pipe that nobody reads takes for ever."""
+    gate = api.hold("/slow")
+    flow = flow_file(tmp_path, get("slow"))
+    import os
+
+    os.mkfifo(tmp_path / "t.json")
+    process = start("run", flow.name, "-e", f"API={api.origin}", "--trace-out", "t.json", cwd=tmp_path)
+    gate.wait_for(1)
+    process.send_signal(signal.SIGTERM)
+    while "slow: cancelled" not in process.stderr.readline():
+        pass
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - begun < 1
+    assert process.returncode == 4
+
+
+def test_ctrl_c_on_a_terminal_leaves_the_picture_and_the_cursor(tmp_path, api):
+    gate = api.hold("/slow")
+    flow = flow_file(tmp_path, get("a"), get("slow"))
+    terminal = Terminal("run", flow.name, "-e", f"API={api.origin}", cwd=tmp_path)
+    gate.wait_for(1)
+    terminal.read_until("http-slow")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 4
+    assert terminal.screen[2].endswith("✗ cancelled")
+    assert terminal.screen[3].startswith("✗ cancelled in ")
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l")
+
+
+def test_a_timeout_ends_the_run_as_timed_out(tmp_path, api):
+    api.hold("/slow")
+    flow = flow_file(tmp_path, get("a"), get("slow"))
+    begun = time.monotonic()
+    done = command(
+        *("run", flow.name, "-e", f"API={api.origin}", "--timeout", "0.3", "--trace-out", "t.json", "--json"),
+        cwd=tmp_path,
+    )
+    assert time.monotonic() - begun < 10
+    assert done.returncode == 4
+    result = json.loads(done.stdout)
+    assert result["status"] == "timed_out"
+    assert 300 <= result["durationMs"] < 300 + SOON * 1000
+    assert spans(tmp_path)["http-slow"]["attributes"]["workflow.execution.result"] == "timeout"
+    assert "cut off: slow" in done.stderr
+
+
+def test_a_failure_before_the_end_by_timeout_is_the_one_that_is_told(tmp_path, api):
+    api.hold("/slow")
+    flow = flow_file(tmp_path, get("bad", **{"assert": "false"}), get("slow"), config={"stopOnError": False})
+    done = command("run", flow.name, "-e", f"API={api.origin}", "--timeout", "0.5", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "step bad: false does not hold" in done.stdout
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path, api):
+    gate = api.hold("/slow")
+    flow = flow_file(tmp_path, get("slow"))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = start("run", flow.name, "-e", f"API={api.origin}", cwd=tmp_path)
+    gate.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    gate.release()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_spans_of_a_cancelled_run_are_not_waited_for_long(tmp_path, api):
+    from tests.otlp_receiver import otlp_receiver
+
+    gate = api.hold("/slow")
+    flow = flow_file(tmp_path, get("slow"))
+    with otlp_receiver() as receiver:
+        receiver.hold.clear()
+        process = start(
+            "run", flow.name, "-e", f"API={api.origin}", "--otlp-endpoint", receiver.url, cwd=tmp_path
+        )
+        gate.wait_for(1)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert time.monotonic() - begun < SOON
+    assert process.returncode == 4
+    assert "spans were not delivered" in err
