@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.servers"]
+
 FOREIGN_SETTING = re.compile(r"OTEL_|RUNNER_|TRACE(PARENT|STATE)$|.*_PROXY$", re.IGNORECASE)
 
 settings.register_profile("default", deadline=None)

@@ -67,14 +67,13 @@ class LiveWaterfall:
             width, self._now(), self._screen.signs, most=max(height - 2, 1), newest=True
         )
 
-    def _draw(self, rows: Iterable[Row]) -> None:
+    def _draw(self, rows: Iterable[Row], *, refresh: bool = True) -> None:
         with suppress(OSError):  # the terminal has gone; the run goes on
-            self._live.update(Group(*map(_text, rows)), refresh=True)
+            self._live.update(Group(*map(_text, rows)), refresh=refresh)
 
     def close(self, rows: list[Row]) -> None:
-        """Leave these rows on the screen."""
-        self._live.vertical_overflow = "visible"
-        self._draw(rows)
+        """Leave these rows on the screen, also where they are more than it has."""
+        self._draw(rows, refresh=False)
         with suppress(OSError):
             self._live.stop()
 

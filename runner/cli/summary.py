@@ -23,6 +23,7 @@ _REMEDIES: Final = {
     " body in the trace",
     "until.exhausted": "raise 'maxAttempts' or 'interval' of 'until'",
     "flow.timeout": "raise 'flowTimeout' in the flow's config",
+    "limit.text": "--max-text allows longer ones",
     "internal": "please report it with what RUNNER_DEBUG=1 prints",
 }
 _HINTS: Final = {

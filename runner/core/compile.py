@@ -19,6 +19,7 @@ from runner.errors import Problem
 ANY_2XX = (range(200, 300),)
 STATUS_CLASS = re.compile(r"[1-5]xx", re.IGNORECASE)
 METHOD = re.compile(r"[A-Za-z]+")
+BODILESS = ("GET", "HEAD")  # an empty body there is what a platform stores for none
 BODIES = ("body", "form", "multipart", "body_file")
 ONLY_HTTP = (
     "headers", "query", "body", "form", "multipart", "body_file", "auth", "expected_status", "assert_",
@@ -95,7 +96,7 @@ class Compiler:
 
     def _http(self, step: Step, where: str) -> HttpWork | None:
         self._check_http(step, where)
-        url = self._template(step.url, f"{where}.url")
+        url = self._template(step.url.strip() if step.url else None, f"{where}.url")
         if url is None:
             return None
         config = self.flow.config
@@ -113,10 +114,11 @@ class Compiler:
             folder=self.flow.folder,
             headers=self._tree(step.headers or None, f"{where}.headers"),
             query=self._tree(step.query, f"{where}.query"),
-            base_url=self._base_url if step.url and step.url.startswith("/") else None,
+            base_url=self._base_url,
         )
         self._compile_body(work, step, where)
-        self._seen.extend(self._base_references if work.base_url is not None else ())
+        if url.source.startswith("/"):  # another url may come out relative, but need not
+            self._seen.extend(self._base_references)
         if step.auth is not None:
             fields = {_camel(name): value for name, value in asdict(step.auth).items() if value is not None}
             work.auth = self._tree(fields, f"{where}.auth")
@@ -136,7 +138,7 @@ class Compiler:
     def _compile_body(self, work: HttpWork, step: Step, where: str) -> None:
         if isinstance(step.body, str):
             work.body_text = self._template(step.body, f"{where}.body")
-        else:
+        elif step.body or work.method not in BODILESS:
             work.body = self._tree(step.body, f"{where}.body")
         work.form = self._tree(step.form, f"{where}.form")
         work.body_file = self._template(step.body_file, f"{where}.bodyFile")

@@ -175,7 +175,8 @@ class UntilRun:
         path, order = f"{self.spot.path}~{key}", (*self.spot.order, key)
         spot = Spot(path, self.spot.path, "http", self.plan.id, self.plan.label, poll=key, order=order)
         after = self.until.interval if key > 1 else 0.0
-        self.flow.start_leaf(self, key, spot, self.plan, self.scope, after=after)
+        plan = self.plan if key == 1 else replace(self.plan, delay=0.0)  # a delay precedes the step, once
+        self.flow.start_leaf(self, key, spot, plan, self.scope, after=after)
 
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """End, or poll again."""

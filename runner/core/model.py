@@ -380,7 +380,7 @@ class InputField:
     description: Annotated[str, key("Free text.")] = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Flow:
     """A flow, ready to be checked.
 

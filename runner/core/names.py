@@ -70,7 +70,6 @@ STEP_PATH: Final = "runner.step.path"
 STEP_VISIT: Final = "runner.step.visit"
 STEP_ATTEMPTS: Final = "runner.step.attempts"
 INDEX: Final = "runner.index"
-ITEM_COUNT: Final = "runner.item_count"
 POLL: Final = "runner.poll"
 OUTPUT: Final = "runner.output."
 SKIP_REASON: Final = "runner.skip.reason"
@@ -134,7 +133,6 @@ ATTRIBUTES: Final[dict[str, str]] = {
     STEP_VISIT: "How often the step was started in this run, from the second time on.",
     STEP_ATTEMPTS: "How many attempts the step made; redirects and token refreshes are part of one.",
     INDEX: "Which item of the list this iteration works on, counted from 0.",
-    ITEM_COUNT: "How many items the loop has.",
     POLL: "Which poll of an until step this is, counted from 1.",
     OUTPUT + "<name>": "A declared output of the step, if it is a scalar of at most 256 characters.",
     SKIP_REASON: "Why the step was skipped: condition, upstream or unreached.",

@@ -197,6 +197,9 @@ class Engine:
     async def _await_turn(self, start: Start) -> None:
         now = anyio.current_time()
         begin = now + start.after
+        if start.after:
+            waited = {names.DELAY_MS: round(start.after * 1000)}
+            self.recorder.event(self._spans[start.spot.parent], names.EVENT_POLL_WAIT, waited)
         if start.spacing:
             begin = max(begin, self._next_start)
             self._next_start = begin + start.spacing

@@ -109,7 +109,9 @@ def read_document(path: str, max_bytes: int, stdin: BinaryIO | None = None) -> b
     except FileNotFoundError as error:
         raise _problem("file.missing", f"there is no file {path!r}") from error
     except _TooLargeError as error:
-        raise _problem("file.too_large", f"{name} is larger than {max_bytes} bytes; see --max-document") from error
+        raise _problem(
+            "file.too_large", f"{name} is larger than {max_bytes} bytes; see --max-document"
+        ) from error
     except (OSError, ValueError) as error:
         raise _problem("file.unreadable", f"{name} cannot be read: {_reason(error)}") from error
 

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import finalize
 
 from runner.core.commands import Json
 from runner.core.compiled import Plan
@@ -15,6 +16,8 @@ from runner.core.plan import build_plan
 from runner.errors import FlowError, Problem
 from runner.platforms import read
 from runner.runtime.files import FileReader, read_document
+
+_plans: dict[int, tuple[LoadSettings, Plan]] = {}  # by the identity of a flow that is alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,14 @@ def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None 
 
 
 def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
-    """Compile a flow and the flows that it runs as steps."""
+    """Compile a flow and the flows that it runs as steps; once for all runs of the same flow."""
     limits = settings or LoadSettings()
-    return build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
+    kept = _plans.get(id(flow))
+    if kept is None or kept[0] != limits:
+        plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
+        kept = _plans[id(flow)] = limits, plan
+        finalize(flow, _plans.pop, id(flow), None)
+    return kept[1]
 
 
 def check(flow: Flow) -> tuple[Problem, ...]:

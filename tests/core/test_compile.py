@@ -92,6 +92,16 @@ def test_every_kind_of_body_is_compiled():
     assert (file.file.source, file.filename.source, file.content_type) == ("a.txt", "b", "c/d")
 
 
+def test_an_empty_body_of_a_get_is_none():
+    assert one(http("a", body=[])).work.body is None
+    assert one(http("a", body={}, method="HEAD")).work.body is None
+    assert one(http("a", body=[], method="POST")).work.body is not None
+
+
+def test_a_url_may_have_blanks_around_it():
+    assert one(http("a", url=" {{env.A}} ")).work.url.whole
+
+
 def test_bodies_exclude_each_other():
     assert told(http("a", body={}, form={"a": "b"})) == [("step.bodies", "steps[0].form", "error")]
 

@@ -164,6 +164,11 @@ def test_it_waits_between_polls_and_not_before_the_first():
     assert stage.running["p~2"].after == 0.25
 
 
+def test_a_delay_precedes_the_first_poll_only():
+    stage = Stage(flow_of(poll(delay=7)), {"p": [WAITING, DONE]}).run()
+    assert stage.waits == [0.007]
+
+
 def test_it_fails_when_the_polls_are_used_up():
     stage = Stage(flow_of(poll()), {"p": WAITING}).run()
     assert stage.started == ["p~1", "p~2", "p~3"]

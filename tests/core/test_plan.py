@@ -144,6 +144,7 @@ def test_the_base_url_counts_only_where_a_url_is_relative():
     relative = build_plan(flow_of(http("a", url="/x"), baseUrl="{{env.BASE}}"))
     absolute = build_plan(flow_of(http("a"), baseUrl="{{env.BASE}}"))
     assert relative.needs.env == {"BASE": "config.baseUrl"}
+    assert build_plan(flow_of(http("a", url="{{$uuid}}"), baseUrl="{{env.BASE}}")).needs.env == {}
     assert absolute.needs.env == {}
 
 

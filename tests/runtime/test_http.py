@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+import runner
 from runner.core.commands import NoResponse, Part, Refused, Request, Response, SendRequest
 from runner.errors import SurroundingsError
 from runner.runtime.http import HttpClient, HttpSettings, Transport
@@ -65,7 +66,7 @@ async def test_headers_keep_their_spelling_their_order_and_their_repetitions(cli
     headers = (await echoed(client, api.url(), headers=own))["headers"]
     assert headers == [
         ["Host", f"127.0.0.1:{api.port}"],
-        ["User-Agent", "flowspan-runner"],
+        ["User-Agent", f"flowspan-runner/{runner.__version__}"],
         ["Accept-Encoding", "gzip, deflate"],
         ["X-CaSe", "1"],
         ["x-case", "2"],

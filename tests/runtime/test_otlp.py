@@ -123,11 +123,6 @@ def test_the_resource_names_this_package_and_headers_may_be_given():
         assert receiver.resource["service.version"]
 
 
-def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(otlp, "SERVICE", "no-such-distribution")
-    assert dict(otlp.resource().attributes) == {"service.name": "no-such-distribution"}
-
-
 def test_a_refused_connection_costs_little_time_and_every_span_is_counted(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
     with otlp_receiver() as receiver:
