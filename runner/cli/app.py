@@ -62,19 +62,21 @@ def _version() -> int:
 
 
 def _run(options: Options) -> int:
+    from runner.cli.output import outputs, problem_line
     from runner.errors import FlowError, SurroundingsError
 
     command = import_module(_COMMANDS[options.command])
     try:
         code: int = command.main(options, os.environ)
         return code
-    except (FlowError, SurroundingsError) as error:
-        from runner.cli.output import outputs
-
-        _, err = outputs(os.environ)
-        for line in str(error).splitlines():
-            err.line(line)
-        return WRONG if isinstance(error, FlowError) else AROUND
+    except FlowError as error:
+        lines, code = [problem_line(problem) for problem in error.problems], WRONG
+    except SurroundingsError as error:
+        lines, code = [str(error)], AROUND
+    _, err = outputs(os.environ)
+    for line in lines:
+        err.line(line)
+    return code
 
 
 def _report(error: Exception) -> int:

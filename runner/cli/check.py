@@ -21,14 +21,12 @@ _WRONG: Final = 2
 
 def main(options: Options, environ: Mapping[str, str]) -> int:
     """Check flows and return the exit code: 2 if one has errors, or warnings with --strict."""
-    out, err = outputs(environ)
+    out, _ = outputs(environ)
     usage: list[Problem] = []
     with_env = bool(options.env or options.env_file)
     env = read_env(options.env, options.env_file, environ, usage) if with_env else None
     if usage:
-        for problem in usage:
-            err.line(problem_line(problem))
-        return _WRONG
+        raise FlowError(usage)
     limits = LoadSettings(max_bytes=options.max_document or MAX_BYTES)
     reports = [Report(flow, limits, env) for flow in options.flows]
     if options.json:

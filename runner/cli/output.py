@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final, TextIO
 
 from runner.errors import Problem
 from runner.report.waterfall import ASCII, UNICODE, Role, Row, Signs, clean, plain
 
 _NARROWEST: Final = 20
+_USUAL: Final = 80
 _COLOURS: Final[dict[Role, str]] = {
     "ok": "\x1b[32m",
     "failed": "\x1b[31m",
@@ -84,14 +86,11 @@ def _signs(stream: TextIO | None) -> Signs:
 
 def _width(stream: TextIO | None, environ: Mapping[str, str], *, is_terminal: bool) -> int:
     wanted = environ.get("COLUMNS", "")
-    if wanted.isascii() and wanted.isdigit() and len(wanted) < 6:
-        return max(int(wanted), _NARROWEST)
-    if stream is not None and is_terminal:
-        try:
-            return max(os.get_terminal_size(stream.fileno()).columns, _NARROWEST)
-        except OSError:
-            pass
-    return 80
+    columns = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 else 0
+    if not columns and stream is not None and is_terminal:
+        with suppress(OSError):
+            columns = os.get_terminal_size(stream.fileno()).columns
+    return max(columns, _NARROWEST) if columns else _USUAL
 
 
 def outputs(environ: Mapping[str, str], *, color: bool = True) -> tuple[Output, Output]:

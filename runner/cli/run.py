@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -40,21 +41,14 @@ _HURRY: Final = 1.0  # seconds for delivering spans once the user wants to leave
 
 
 def main(options: Options, environ: Mapping[str, str]) -> int:
-    """Run a flow and return the exit code (SEMANTICS, Command line)."""
+    """Run a flow and return the exit code (SEMANTICS, Command line).
+
+    Raises FlowError for everything that is found to be wrong before anything is sent.
+    """
     out, err = outputs(environ, color=not options.no_color)
     _hush()
-    try:
-        command = RunCommand(options, environ, out, err)
-        run = command.prepare()
-    except (FlowError, SurroundingsError) as error:
-        for line in _problem_lines(error):
-            err.line(line)
-        return _WRONG
-    return command.go(run)
-
-
-def _problem_lines(error: FlowError | SurroundingsError) -> list[str]:
-    return [problem_line(one) for one in error.problems] if isinstance(error, FlowError) else [str(error)]
+    command = RunCommand(options, environ, out, err)
+    return command.go(command.prepare())
 
 
 def _hush() -> None:
@@ -87,7 +81,7 @@ class RunCommand:
     # --- before
 
     def prepare(self) -> Run:
-        """Check everything that was given; raises FlowError or SurroundingsError, nothing is sent."""
+        """Check everything that was given; raises FlowError with all that is wrong."""
         options = self.options
         given = gather(options, self.environ)
         limits = LoadSettings(
@@ -99,7 +93,10 @@ class RunCommand:
         if given.problems:
             raise FlowError([*given.problems, *_flow_problems(options.flow, limits)])
         if options.otlp or options.otlp_endpoint is not None:
-            self.delivery = Delivery(self.environ, options.otlp_endpoint)
+            try:
+                self.delivery = Delivery(self.environ, options.otlp_endpoint)
+            except SurroundingsError as error:
+                raise FlowError([Problem("usage.otlp", "--otlp", str(error))]) from error
         return Run(load(options.flow, limits), given.inputs, self._settings(given, limits))
 
     def _settings(self, given: Given, limits: LoadSettings) -> RunSettings:
@@ -136,7 +133,12 @@ class RunCommand:
 
     async def _go(self, run: Run) -> int:
         view = self._view(run)
-        ended = await self._attended(run, view)
+        try:
+            ended = await self._attended(run, view)
+        except BaseException:
+            if view is not None:
+                view.close([])  # gives the cursor back
+            raise
         if isinstance(ended, RunnerError):
             if view is not None:
                 view.close([])
@@ -325,6 +327,8 @@ def _leave_threads(code: int) -> None:
     """Leave now if a thread is left that cannot be stopped, such as one that waits for a name server."""
     left = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     if any(not thread.daemon for thread in left):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.flush()
         os._exit(code)

@@ -39,6 +39,7 @@ class Compiler:
         self.references: dict[int, list[tuple[str, Reference]]] = {}
         self._templates: dict[str, Template] = {}
         self._outputs: dict[str, Output] = {}
+        self._paths: dict[str, str | None] = {}
         self._policies: dict[object, RetryPolicy] = {}
         self._seen: list[tuple[str, Reference]] = []
         self._base_url = self._template(flow.config.base_url, "config.baseUrl")
@@ -103,7 +104,7 @@ class Compiler:
         work = HttpWork(
             method=(step.method or "").upper(),
             url=url,
-            path_template=url.path_template(),
+            path_template=self._path(url),
             policy=self._policy(step, config),
             timeout=(step.timeout or config.timeout) / 1000,
             accepted=self._accepted(step, where),
@@ -124,7 +125,7 @@ class Compiler:
             work.auth = self._tree(fields, f"{where}.auth")
             if isinstance(step.auth, OAuth2Auth):
                 token_url = self._template(step.auth.token_url, f"{where}.auth.tokenUrl")
-                work.token_template = token_url.path_template() if token_url is not None else None
+                work.token_template = self._path(token_url) if token_url is not None else None
         work.assertions = tuple(
             self._compiled_condition(text, f"{where}.assert[{number}]", response=True)
             for number, text in enumerate(step.assertions)
@@ -157,11 +158,18 @@ class Compiler:
         )
 
     def _policy(self, step: Step, config: Config) -> RetryPolicy:
-        levels = ((step.retry, step.retry_count), (config.retry, config.retry_count))
-        mark = repr(levels)
+        mark = (
+            None if step.retry is None and step.retry_count is None else (repr(step.retry), step.retry_count)
+        )
         if mark not in self._policies:
+            levels = ((step.retry, step.retry_count), (config.retry, config.retry_count))
             self._policies[mark] = resolve_policy(levels)
         return self._policies[mark]
+
+    def _path(self, url: Template) -> str | None:
+        if url.source not in self._paths:
+            self._paths[url.source] = url.path_template()
+        return self._paths[url.source]
 
     def _accepted(self, step: Step, where: str) -> tuple[range, ...]:
         if step.expected_status is None:

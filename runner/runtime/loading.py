@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import finalize
@@ -36,6 +38,11 @@ def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None 
     `check`.
     """
     limits = settings or LoadSettings()
+    with collector_paused():
+        return _load(source, limits)
+
+
+def _load(source: str | Path | Mapping[str, Json], limits: LoadSettings) -> Flow:
     if isinstance(source, Mapping):
         return read(Document.of(dict(source), max_depth=limits.max_depth))
     path = Path(source)
@@ -52,10 +59,23 @@ def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
     limits = settings or LoadSettings()
     kept = _plans.get(id(flow))
     if kept is None or kept[0] != limits:
-        plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
+        with collector_paused():
+            plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
         kept = _plans[id(flow)] = limits, plan
         finalize(flow, _plans.pop, id(flow), None)
     return kept[1]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from walking a growing document again and again; it holds no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def check(flow: Flow) -> tuple[Problem, ...]:

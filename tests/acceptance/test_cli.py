@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import SurroundingsError
 from tests.command import COMMAND, command, environment, flow_file, get, here
 from tests.otlp_receiver import attributes, otlp_receiver
 from tests.servers import ApiServer, Drop, Reply, TlsServer, authority, echo
@@ -171,6 +172,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_sent(mixed, api):
 
 def test_flags_that_make_no_sense_are_told_with_what_is_wrong_in_the_flow(tmp_path):
     flow = flow_file(tmp_path, get("a", body="{{b.x}}"))
+    (tmp_path / "latin.txt").write_bytes(b"\xe4")
     (tmp_path / "bad.env").write_text("A=1\n\nnot a line\nB\n")
     done = here(
         *("run", flow.name, "-e", "UNSET_HERE", "-e", "=x", "-i", "hunter22", "-i", "x=@none.txt"),
@@ -185,7 +187,8 @@ def test_flags_that_make_no_sense_are_told_with_what_is_wrong_in_the_flow(tmp_pa
             "--cacert",
             "noca",
         ),
-        *("--inputs", "none.json", "--trace-out", "no/such/folder/t.json"),
+        *("--inputs", "none.json", "--trace-out", "no/such/folder/t.json", "--env-file", "none.env"),
+        *("-i", "y=@latin.txt", "--otlp-endpoint", "http://[bad"),
         cwd=tmp_path,
     )
     assert done.returncode == 2
@@ -196,15 +199,25 @@ def test_flags_that_make_no_sense_are_told_with_what_is_wrong_in_the_flow(tmp_pa
             "--inputs",
             "-i",
             "-i",
+            "-i",
             "bad.env:3:1",
             "bad.env:4:1",
+            "--env-file",
             "-e",
             "-e",
             "--secret",
             "--secret",
-            "--header",
         ),
-        *("--base-url", "--allow-files", "--key", "--cacert", "--key", "--trace-out"),
+        *(
+            "--header",
+            "--base-url",
+            "--otlp-endpoint",
+            "--allow-files",
+            "--key",
+            "--cacert",
+            "--key",
+            "--trace-out",
+        ),
         "flow.json:11:13",
     ]
 
@@ -437,6 +450,15 @@ def test_the_trace_can_go_to_standard_output(tmp_path, api):
 def test_a_result_that_cannot_be_written_is_exit_3(tmp_path, api):
     flow = flow_file(tmp_path, get("a"))
     with Path("/dev/full").open("w") as full:
+        version = subprocess.run(
+            [*COMMAND, "--version"],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=25,
+            check=False,
+        )
+        assert version.returncode == 3
         done = subprocess.run(
             [*COMMAND, "run", flow.name, "-e", f"API={api.origin}", "--json"],
             cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=25, check=False,
@@ -719,3 +741,35 @@ def test_a_bug_is_one_line_and_exit_70(tmp_path, debug, traceback):
     assert "a fault of the runner itself: KeyError; please report it" in done.stderr.splitlines()[-1]
     assert ("Traceback" in done.stderr) is traceback
     assert ("a secret key" in done.stderr) is traceback
+
+
+def test_what_fails_around_a_command_is_one_line_and_exit_3(tmp_path, monkeypatch):
+    def fail(*_):
+        raise SurroundingsError("the collector is asleep")
+
+    monkeypatch.setattr("runner.cli.check.main", fail)
+    done = here("check", "x", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "the collector is asleep\n")
+
+    def lose_the_folder(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("runner.cli.check.main", lose_the_folder)
+    assert here("check", "x", cwd=tmp_path).stderr == "runner: no such file or directory\n"
+
+
+def test_closed_streams_are_no_error(tmp_path, api):
+    flow = flow_file(tmp_path, get("a", url=f"{api.origin}/a"))
+    done = subprocess.run(
+        ["bash", "-c", '"$@" >&- 2>&-', "bash", *COMMAND, "run", flow.name],
+        cwd=tmp_path, env=environment(), timeout=25, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("columns", "width"), [("120", 120), ("1", 20), ("0", 80), ("many", 80)])
+def test_the_width_can_be_given(tmp_path, api, columns, width):
+    api.on("/a", Reply(500))
+    done = run(flow_file(tmp_path, get("a")), api, COLUMNS=columns)
+    row = done.stdout.splitlines()[1]
+    assert width - 15 <= len(row) <= width

@@ -1,12 +1,16 @@
 """A run that is cut off leaves its trace and exit code 4, and soon."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from tests.command import Terminal, command, flow_file, get, start
+from tests.command import Terminal, command, environment, flow_file, get, start
+from tests.otlp_receiver import otlp_receiver
 from tests.servers import ApiServer, echo
 
 SOON = 2.0
@@ -76,8 +80,6 @@ def test_the_second_signal_leaves_at_once(tmp_path, api):
     """Writing the trace into a pipe that nobody reads takes for ever."""
     gate = api.hold("/slow")
     flow = flow_file(tmp_path, get("slow"))
-    import os
-
     os.mkfifo(tmp_path / "t.json")
     process = start("run", flow.name, "-e", f"API={api.origin}", "--trace-out", "t.json", cwd=tmp_path)
     gate.wait_for(1)
@@ -142,8 +144,6 @@ def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path, api):
 
 
 def test_spans_of_a_cancelled_run_are_not_waited_for_long(tmp_path, api):
-    from tests.otlp_receiver import otlp_receiver
-
     gate = api.hold("/slow")
     flow = flow_file(tmp_path, get("slow"))
     with otlp_receiver() as receiver:
@@ -158,3 +158,34 @@ def test_spans_of_a_cancelled_run_are_not_waited_for_long(tmp_path, api):
         assert time.monotonic() - begun < SOON
     assert process.returncode == 4
     assert "spans were not delivered" in err
+
+
+def test_a_name_server_that_does_not_answer_holds_nobody_up(tmp_path):
+    """A thread that waits in getaddrinfo cannot be stopped."""
+    flow = flow_file(tmp_path, {"id": "a", "method": "GET", "url": "http://slow.test/"})
+    code = (
+        "import socket, sys, threading; socket.getaddrinfo = lambda *_, **__: threading.Event().wait();"
+        "from runner.cli import main;"
+        f"main(['run', {flow.name!r}, '--timeout', '0.2', '--json'])"
+    )
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert time.monotonic() - begun < 10
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["status"] == "timed_out"
+
+
+def test_an_interrupt_while_the_flow_is_read_is_exit_4_without_a_traceback(tmp_path):
+    os.mkfifo(tmp_path / "flow.json")
+    process = start("run", "flow.json", cwd=tmp_path)
+    with (tmp_path / "flow.json").open("w"):  # opens only when the other side reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (4, "", "")
