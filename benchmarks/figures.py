@@ -34,7 +34,7 @@ class Scale:
 
 FULL = Scale(200, 9, 10_000, 2_000, 15, 10_000, 100_000, 100_000, 100_000)
 QUICK = Scale(50, 5, 2_000, 1_000, 5, 2_000, 10_000, 20_000, 10_000)
-TINY = Scale(2, 1, 20, 20, 1, 10, 10, 100, 10)
+TINY = Scale(2, 1, 100, 20, 1, 10, 10, 100, 10)
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def flows(scale: Scale, origin: str, library: str) -> Iterator[Found]:
 
 
 def flat(scale: Scale, origin: str, library: str) -> Iterator[Found]:
-    piece = scale.haul // 20
+    piece = scale.haul // 100
     got = measured("requests.long_haul", library, origin=origin, flows=scale.haul, piece=piece)
     ratios = [ours / hand for ours, hand in zip(got["ours"], got["hand"], strict=True)]
-    last = statistics.median(ratios[-3:])
-    note = f"{scale.haul} flows in pieces of {piece}, each against the loop beside it"
-    yield Found(FLAT, ratios[0] / last, note, library)
+    first, last = statistics.median(ratios[:5]), statistics.median(ratios[-5:])
+    note = f"{first:.2f}x, then {last:.2f}x the loop beside it; {scale.haul} flows"
+    yield Found(FLAT, first / last, note, library)
 
 
 def many(scale: Scale, origin: str, library: str) -> Iterator[Found]:
