@@ -127,8 +127,8 @@ def many(scale: Scale, origin: str, library: str) -> Iterator[Found]:
 
 
 def cold(scale: Scale, origin: str, library: str) -> Iterator[Found]:
-    # trio is here for the tests alone, and both libraries import it where they find it.
-    block = without("trio", "httpx2") if library == "httpx" else without("trio")
+    # These are here for development alone, and the libraries import them where they find them.
+    block = without("trio", "click", *(["httpx2"] if library == "httpx" else []))
     with TemporaryDirectory() as folder:
         flow = str(write(Path(folder) / "flow.json", one_step(origin)))
         ours = ("-c", block + _RUNNER, "run", flow)
@@ -181,12 +181,19 @@ def kept(scale: Scale, _origin: str, library: str) -> Iterator[Found]:
 
 
 def peaks(scale: Scale, origin: str, library: str) -> Iterator[Found]:
-    empty = measured("runs.peak", library, steps=1, parallel=False)["peak"]
+    empty = _run_of(library, steps=1, parallel=False)["peak"]
     for figure, parallel in ((PEAK_CHAIN, False), (PEAK_WIDE, True)):
-        yield _peak(figure, empty, measured("runs.peak", library, steps=scale.peak_steps, parallel=parallel))
+        yield _peak(figure, empty, _run_of(library, steps=scale.peak_steps, parallel=parallel))
     if scale.peak_requests:
-        got = measured("runs.peak", library, steps=scale.peak_requests, parallel=True, origin=origin)
+        got = _run_of(library, steps=scale.peak_requests, parallel=True, origin=origin)
         yield _peak(PEAK_HTTP, empty, got)
+
+
+def _run_of(library: str, **about) -> dict:
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "flow.json")
+        measured("runs.document", library, path=path, **about)
+        return measured("runs.peak", library, path=path)
 
 
 def _peak(figure: Figure, empty: int, got: dict) -> Found:

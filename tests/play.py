@@ -124,6 +124,12 @@ class Stage:
         self._follow(self.progress.done(path, outcome))
         return self
 
+    def interrupt(self, path, by):
+        """Interrupt the flow at a path; returns the leaves that are to be ended."""
+        leaves, actions = self.progress.interrupt(path, by)
+        self._follow(actions)
+        return leaves
+
     def status(self, path):
         """Return how a path ended, with the reason when it was skipped."""
         outcome = self.closed[path]

@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 import runner
+from runner.cli.app import AROUND, BUG, CUT, WRONG
+from runner.cli.options import EXIT_CODES
+from runner.cli.run import EXITS
 from runner.core import codes
 from runner.core.document import MAX_BYTES, MAX_DEPTH
 from runner.core.progress import DEFAULT_STEP_BUDGET
@@ -210,6 +213,12 @@ def test_the_limits_of_the_page_are_those_of_the_code():
     }
     errors = {cells[-1].strip("`") for cells in table("limit")} - {"exit code 4"}
     assert errors <= codes.PROBLEMS.keys() | codes.STEP_ERRORS.keys()
+
+
+def test_the_exit_codes_of_the_page_are_those_of_the_help():
+    told = {int(cells[0]) for cells in table("exit code")}
+    assert told == {int(code) for code in re.findall(r"^  ([0-9]+) ", EXIT_CODES, re.MULTILINE)}
+    assert told == {WRONG, AROUND, CUT, BUG, *EXITS.values()}
 
 
 def test_every_place_that_the_architecture_names_exists():

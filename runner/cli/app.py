@@ -62,7 +62,7 @@ def _version() -> int:
 
 
 def _run(options: Options) -> int:
-    from runner.cli.output import outputs, problem_line
+    from runner.cli.output import once, outputs, problem_line
     from runner.errors import FlowError, SurroundingsError
 
     command = import_module(_COMMANDS[options.command])
@@ -70,7 +70,7 @@ def _run(options: Options) -> int:
         code: int = command.main(options, os.environ)
         return code
     except FlowError as error:
-        lines, code = [problem_line(problem) for problem in error.problems], WRONG
+        lines, code = [problem_line(problem) for problem in once(error.problems)], WRONG
     except SurroundingsError as error:
         lines, code = [str(error)], AROUND
     _, err = outputs(os.environ)
@@ -84,6 +84,8 @@ def _report(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]  # it came out of a task group
     # Not its message: that may quote what the masker has never seen.
     what = f"a fault of the runner itself: {type(error).__name__}"
     sys.stderr.write(f"runner: {what}; please report it with what RUNNER_DEBUG=1 prints\n")

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from runner.cli.given import read_env
+from runner.cli.given import folder_flaws, load_settings, read_env
 from runner.cli.options import Options
-from runner.cli.output import outputs, problem_line
+from runner.cli.output import once, outputs, problem_line
 from runner.core.commands import Json
 from runner.core.compiled import Plan
-from runner.core.document import MAX_BYTES
+from runner.core.model import Flow
 from runner.core.text import close_match
 from runner.errors import FlowError, Problem, errors_of
-from runner.runtime.loading import LoadSettings, in_order, load, plan_of
+from runner.runtime.loading import LoadSettings, check, in_order, load, plan_of
 
 _WRONG: Final = 2
 
@@ -22,12 +22,12 @@ _WRONG: Final = 2
 def main(options: Options, environ: Mapping[str, str]) -> int:
     """Check flows and return the exit code: 2 if one has errors, or warnings with --strict."""
     out, _ = outputs(environ)
-    usage: list[Problem] = []
+    usage = list(folder_flaws(options))
     with_env = bool(options.env or options.env_file)
     env = read_env(options.env, options.env_file, environ, usage) if with_env else None
     if usage:
         raise FlowError(usage)
-    limits = LoadSettings(max_bytes=options.max_document or MAX_BYTES)
+    limits = load_settings(options)
     reports = [Report(flow, limits, env) for flow in options.flows]
     if options.json:
         shown = [problem_json(report.flow, problem) for report in reports for problem in report.problems]
@@ -47,14 +47,16 @@ class Report:
         self.steps = 0
         self.needed: list[str] = []
         try:
-            plan = plan_of(load(flow, limits), limits)
+            loaded = load(flow, limits)
+            found = problems_of(loaded, limits)
         except FlowError as error:
-            self.problems = error.problems
+            self.problems = once(error.problems)
             return
+        plan = plan_of(loaded, limits)
         self.steps = len(plan.steps)
         missing = missing_env(plan, env) if env is not None else []
         self.needed = needed(plan) if env is None else []
-        self.problems = in_order([*plan.problems, *missing])
+        self.problems = once(in_order([*found, *missing]))
 
     def lines(self) -> list[str]:
         """Return the problems, a line each, and one line that counts them."""
@@ -73,6 +75,11 @@ class Report:
     def code(self, *, strict: bool) -> int:
         """Return the exit code for this flow alone."""
         return _WRONG if errors_of(self.problems) or (strict and self.problems) else 0
+
+
+def problems_of(flow: Flow, limits: LoadSettings) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a flow, and with those that it runs, in order and once."""
+    return once(check(flow, limits))
 
 
 def needed(plan: Plan) -> list[str]:

@@ -16,6 +16,7 @@ from runner.core.redact import mask_url
 from runner.core.request import FORBIDDEN_IN_VALUE, HEADER_NAME
 from runner.errors import FlowError, Place, Problem
 from runner.runtime.files import read_document
+from runner.runtime.loading import LoadSettings
 
 
 @dataclass(slots=True)
@@ -191,14 +192,27 @@ def _flaws(options: Options) -> Iterator[Problem]:
         if url is not None and not _is_http(url):
             what = f"{mask_url(url)!r} is no http:// or https:// url"
             yield Problem("usage.url", flag, what)
-    for folder in options.allow_files:
-        if not Path(folder).is_dir():
-            yield Problem("usage.folder", "--allow-files", f"there is no folder {folder!r}")
+    yield from folder_flaws(options)
     if options.key is not None and options.cert is None:
         yield Problem("usage.key", "--key", "belongs to the certificate of --cert, which is missing")
     for flag, path in (("--cacert", options.cacert), ("--cert", options.cert), ("--key", options.key)):
         if path is not None and not Path(path).is_file():
             yield Problem("usage.file", flag, f"there is no file {path!r}")
+
+
+def folder_flaws(options: Options) -> Iterator[Problem]:
+    """Yield a problem for each folder of --allow-files that is not there."""
+    for folder in options.allow_files:
+        if not Path(folder).is_dir():
+            yield Problem("usage.folder", "--allow-files", f"there is no folder {folder!r}")
+
+
+def load_settings(options: Options) -> LoadSettings:
+    """Return what documents may be, as the flags of `run` and `check` say."""
+    return LoadSettings(
+        max_bytes=options.max_document or MAX_BYTES,
+        allow_files=tuple(Path(folder) for folder in options.allow_files),
+    )
 
 
 def _is_http(url: str) -> bool:

@@ -23,6 +23,7 @@ exit codes:
   2  the document, the inputs or the usage are wrong; nothing was sent
   3  something around us failed: a file that was asked for was not written
   4  timed out or cancelled
+  70 a fault of the runner itself
 """
 RUN_EXAMPLE: Final = f"""\
 examples:
@@ -171,6 +172,10 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--base-url", metavar="URL", help="put before urls that start with /")
     group.add_argument("--run-id", metavar="ID", help="the run's id (default: a new ULID)")
+    _add_folders(group)
+
+
+def _add_folders(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--allow-files",
         metavar="DIR",
@@ -251,6 +256,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.epilog = CHECK_EXAMPLE
     parser.add_argument("flows", metavar="FLOW", nargs="+", help="a JSON or YAML file; - is standard input")
     _add_env(parser)
+    _add_folders(parser)
     parser.add_argument("--strict", action="store_true", help="let warnings count as errors")
     parser.add_argument("--json", action="store_true", help="print the problems as a JSON list")
     parser.add_argument(

@@ -98,6 +98,11 @@ def outputs(environ: Mapping[str, str], *, color: bool = True) -> tuple[Output, 
     return Output(sys.stdout, environ, color=color), Output(sys.stderr, environ, color=color)
 
 
+def once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems without those that would be shown alike: two steps may run the same flow."""
+    return tuple({problem_line(problem): problem for problem in problems}.values())
+
+
 def problem_line(problem: Problem) -> str:
     """Return a problem in one line: ``flow.json:14:9 steps[1].body.token: what is wrong``."""
     if problem.is_error:

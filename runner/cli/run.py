@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -16,25 +16,26 @@ from typing import Final, NoReturn
 
 import anyio
 
-from runner.cli.given import Given, gather
+from runner.cli import leave_at_once
+from runner.cli.check import problems_of
+from runner.cli.given import Given, gather, load_settings
 from runner.cli.options import Options
-from runner.cli.output import Output, outputs, problem_line
+from runner.cli.output import Output, once, outputs, problem_line
 from runner.cli.summary import summary
 from runner.cli.watch import View, Watch
-from runner.core.document import MAX_BYTES
 from runner.core.result import RunResult
 from runner.core.text import MAX_TEXT
 from runner.core.trace import SpanRecord, to_bytes
 from runner.errors import FlowError, Problem, RunnerError, SurroundingsError, errors_of
 from runner.runtime.files import write_atomically
 from runner.runtime.http import HttpSettings
-from runner.runtime.loading import LoadSettings, in_order, load, plan_of
+from runner.runtime.loading import LoadSettings, load
 from runner.runtime.policy import ProxyRules
 from runner.runtime.run import Run, RunSettings
 from runner.runtime.tls import TlsOptions
 from runner.runtime.tracing import Listener
 
-_EXIT: Final = {"succeeded": 0, "failed": 1, "cancelled": 4, "timed_out": 4}
+EXITS: Final = {"succeeded": 0, "failed": 1, "cancelled": 4, "timed_out": 4}
 _WRONG: Final = 2
 _AROUND: Final = 3
 _HURRY: Final = 1.0  # seconds for delivering spans once the user wants to leave
@@ -84,10 +85,7 @@ class RunCommand:
         """Check everything that was given; raises FlowError with all that is wrong."""
         options = self.options
         given = gather(options, self.environ)
-        limits = LoadSettings(
-            max_bytes=options.max_document or MAX_BYTES,
-            allow_files=tuple(Path(folder) for folder in options.allow_files),
-        )
+        limits = load_settings(options)
         if options.trace_out is not None:
             given.problems += trace_file_flaws(options.trace_out, options.flow)
         if given.problems:
@@ -126,8 +124,10 @@ class RunCommand:
 
     def go(self, run: Run) -> int:
         """Run to the end and report; returns the exit code."""
+        if signal.getsignal(signal.SIGINT) is leave_at_once:
+            signal.signal(signal.SIGINT, self._leave_at_once)  # which knows about the screen
         if not self.options.quiet:
-            for problem in run.warnings:
+            for problem in once(run.warnings):
                 self.err.line(problem_line(problem))
         return anyio.run(self._go, run)
 
@@ -135,9 +135,11 @@ class RunCommand:
         view = self._view(run)
         try:
             ended = await self._attended(run, view)
-        except BaseException:
+        except BaseException as error:
             if view is not None:
                 view.close([])  # gives the cursor back
+            if isinstance(error, Exception) and (trouble := self._write_trace(run)):
+                self.err.line(trouble)  # a fault of ours: what there is may tell of it
             raise
         if isinstance(ended, RunnerError):
             if view is not None:
@@ -193,14 +195,14 @@ class RunCommand:
     def _leave_at_once(self, *_: object) -> NoReturn:
         if self.screen is not None:
             self.screen.write("\x1b[?25h\n")  # the live picture hides the cursor
-        os._exit(_EXIT["cancelled"])
+        os._exit(EXITS["cancelled"])
 
     # --- after
 
     def _finish(self, run: Run, result: RunResult, view: View | None) -> int:
         trouble = self._write_trace(run)
         self._report(run, result, view, trace_file=None if trouble else self.options.trace_out)
-        code = _EXIT[result.status]
+        code = EXITS[result.status]
         if self.delivery is not None:
             hurry = _HURRY if result.status == "cancelled" else None
             if undelivered := self.delivery.finish(hurry):
@@ -265,11 +267,36 @@ class Delivery(Listener):
         return wanted(self._environ, trace_id, parent_sampled=parent.sampled if parent else None)
 
     def finish(self, timeout: float | None) -> str:
-        """Deliver what is queued; returns one line when not everything arrived."""
-        delivered, failed = self._delivery.close() if timeout is None else self._delivery.close(timeout)
+        """Deliver what is queued; returns one line when not everything arrived.
+
+        A signal ends the waiting. It does not change how the run went.
+        """
+        from runner.runtime.otlp import TIMEOUT
+
+        try:
+            with _raised(signal.SIGTERM):
+                delivered, failed = self._delivery.close(TIMEOUT if timeout is None else timeout)
+        except KeyboardInterrupt:
+            self._delivery.reason = self._delivery.reason or "interrupted"
+            delivered, failed = self._delivery.close(0)
         if not failed:
             return ""
         return f"{failed} of {delivered + failed} spans were not delivered: {self._delivery.reason}"
+
+
+@contextmanager
+def _raised(number: signal.Signals) -> Iterator[None]:
+    """Let a signal that would end the process raise KeyboardInterrupt, as SIGINT does."""
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(number) is not signal.SIG_DFL  # somebody takes it, or it is ignored
+    ):
+        yield
+        return
+    signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
@@ -311,7 +338,7 @@ def trace_file_flaws(trace_out: str, flow: str) -> list[Problem]:
 def _flow_problems(flow: str, limits: LoadSettings) -> tuple[Problem, ...]:
     """Return what is wrong with the flow too, so that all is told at once."""
     try:
-        return in_order(errors_of(plan_of(load(flow, limits), limits).problems))
+        return errors_of(problems_of(load(flow, limits), limits))
     except FlowError as error:
         return error.problems
 

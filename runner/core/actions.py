@@ -15,7 +15,7 @@ from runner.core.scope import Scope
 PLAIN = re.compile(r"[A-Za-z0-9_.~$-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spot:
     """One place of a run that has a span: `path` is unique, `parent` the path around it ('' = the run).
 
@@ -33,7 +33,7 @@ class Spot:
     order: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Open:
     """A container starts; `timeout` seconds from now it is to be expired."""
 
@@ -41,7 +41,7 @@ class Open:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """A leaf starts, `after` seconds from now and not before `spacing` seconds after the last start."""
 
@@ -51,7 +51,7 @@ class Start:
     spacing: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Close:
     """Something has ended. It may never have been opened: a skipped step, a failure before its start."""
 
@@ -59,7 +59,7 @@ class Close:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """The run has ended; `outcome.outputs` are the outputs of each step by its id."""
 
@@ -78,6 +78,9 @@ class Container(Protocol):
 
     def launch(self, key: int) -> None:
         """Start the child under `key`, which has its slots."""
+
+    def withdraw_child(self, key: int) -> None:
+        """End the child under `key`, which waits for its slots, as interrupted."""
 
 
 @dataclass(slots=True)

@@ -39,6 +39,7 @@ class Compiler:
         self.references: dict[int, list[tuple[str, Reference]]] = {}
         self._templates: dict[str, Template] = {}
         self._outputs: dict[str, Output] = {}
+        self._conditions: dict[tuple[str, bool], Condition] = {}
         self._paths: dict[str, str | None] = {}
         self._policies: dict[object, RetryPolicy] = {}
         self._seen: list[tuple[str, Reference]] = []
@@ -243,11 +244,13 @@ class Compiler:
         return self._compiled_condition(text, f"{where}.condition")
 
     def _compiled_condition(self, text: str, where: str, *, response: bool = False) -> Condition:
-        try:
-            condition = compile_condition(text, response=response)
-        except ConditionSyntaxError as error:
-            self._problem(error.code, where, error.message)
-            return compile_condition("true")
+        condition = self._conditions.get((text, response))
+        if condition is None:
+            try:
+                condition = self._conditions[text, response] = compile_condition(text, response=response)
+            except ConditionSyntaxError as error:
+                self._problem(error.code, where, error.message)
+                return compile_condition("true")
         self._seen.extend((where, reference) for reference in condition.references)
         return condition
 

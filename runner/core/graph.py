@@ -13,6 +13,7 @@ from runner.core.text import close_match
 from runner.errors import Problem
 
 NOWHERE = -1
+SHOWN_OF_A_CYCLE = 12
 
 
 class Arc(NamedTuple):
@@ -45,11 +46,8 @@ class Graph:
     max_visits: dict[int, int] = field(default_factory=dict)
 
     def add(self, source: int, arc: Arc) -> None:
-        """Add an edge, once."""
-        arcs = self.arcs.setdefault(source, [])
-        if arc in arcs:
-            return
-        arcs.append(arc)
+        """Add an edge that is not there yet."""
+        self.arcs.setdefault(source, []).append(arc)
         if arc.group == "all":
             self.all_in[arc.target] += 1
         elif arc.group == "any":
@@ -103,7 +101,8 @@ def build_graph(
     size = len(flow.steps)
     graph = Graph(size, array("i", [NOWHERE]) * size, array("i", [0]) * size)
     listed = _listed_targets(flow, positions)
-    graph.each = frozenset(node for node in listed if _joins_each(flow, node, positions))
+    edges_each = {positions.get(edge.target) for edge in flow.edges if edge.join == "each"}
+    graph.each = frozenset(node for node in listed if flow.steps[node].join == "each" or node in edges_each)
     graph.max_visits = {node: flow.steps[node].max_visits or 1 for node in graph.each}
     if not flow.config.parallel:
         _chain(graph, listed)
@@ -121,12 +120,6 @@ def _listed_targets(flow: Flow, positions: Mapping[str, int]) -> set[int]:
     return {positions[edge.target] for edge in flow.edges if edge.target in positions}
 
 
-def _joins_each(flow: Flow, node: int, positions: Mapping[str, int]) -> bool:
-    if flow.steps[node].join == "each":
-        return True
-    return any(edge.join == "each" and positions.get(edge.target) == node for edge in flow.edges)
-
-
 def _chain(graph: Graph, listed: set[int]) -> None:
     previous = NOWHERE
     for node in range(graph.size):
@@ -139,6 +132,7 @@ def _chain(graph: Graph, listed: set[int]) -> None:
 
 
 def _add_edges(graph: Graph, flow: Flow, positions: Mapping[str, int], problems: list[Problem]) -> None:
+    known: set[tuple[int, Arc]] = set()
     for number, edge in enumerate(flow.edges):
         where = f"edges[{number}]"
         ends = [(edge.source, "from"), (edge.target, "to")]
@@ -151,7 +145,10 @@ def _add_edges(graph: Graph, flow: Flow, positions: Mapping[str, int], problems:
         source, target = positions[edge.source], positions[edge.target]
         _check_when(edge, flow.steps[source], f"{where}.when", problems)
         group: Join = "each" if target in graph.each else edge.join or flow.steps[target].join or "any"
-        graph.add(source, Arc(target, edge.when, group, declared=True))
+        arc = Arc(target, edge.when, group, declared=True)
+        if (source, arc) not in known:
+            known.add((source, arc))
+            graph.add(source, arc)
 
 
 def _check_when(edge: Edge, source: Step, where: str, problems: list[Problem]) -> None:
@@ -176,7 +173,7 @@ def _add_dependencies(
             elif source == node or (not flow.config.parallel and not flow.edges and source > node):
                 what = f"step {name!r} does not run before {step.id!r}; move it up or set config.parallel"
                 problems.append(Problem("depends.order", where, what))
-            else:
+            elif step.needs.index(name) == number:
                 graph.add(source, Arc(node, "depends", "all", declared=False))
 
 
@@ -205,14 +202,17 @@ def _refuse_cycles(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
                     free.append(arc.target)
     if decided == graph.size:
         return
-    names = _on_a_cycle(graph, flow, waiting)
+    cycle = _on_a_cycle(graph, waiting)
+    ids = [flow.steps[node].id for node in (*cycle, cycle[0])]
+    if len(ids) > SHOWN_OF_A_CYCLE:
+        ids[SHOWN_OF_A_CYCLE - 2 : -1] = [f"… {len(ids) - SHOWN_OF_A_CYCLE + 1} more …"]
+    names = " -> ".join(ids)
     what = f"the steps {names} wait for each other; a loop needs join 'each' and maxVisits on its first step"
-    first = next(node for node in range(graph.size) if flow.steps[node].id == names.split(" -> ")[0])
-    problems.append(Problem("graph.cycle", f"steps[{first}]", what))
+    problems.append(Problem("graph.cycle", f"steps[{cycle[0]}]", what))
 
 
-def _on_a_cycle(graph: Graph, flow: Flow, waiting: Sequence[int]) -> str:
-    """Return the ids along one cycle, its first step again at the end."""
+def _on_a_cycle(graph: Graph, waiting: Sequence[int]) -> list[int]:
+    """Return the steps of one cycle, the first in the list first."""
     before: dict[int, int] = {}
     for node in range(graph.size):
         if waiting[node]:
@@ -220,14 +220,14 @@ def _on_a_cycle(graph: Graph, flow: Flow, waiting: Sequence[int]) -> str:
                 if waiting[arc.target] and arc.group != "each":
                     before[arc.target] = node
     node = next(iter(before))
-    seen: list[int] = []
+    seen: dict[int, None] = {}
     while node not in seen:
-        seen.append(node)
+        seen[node] = None
         node = before[node]
-    cycle = seen[seen.index(node) :][::-1]
+    walked = list(seen)
+    cycle = walked[walked.index(node) :][::-1]
     lowest = cycle.index(min(cycle))
-    cycle = cycle[lowest:] + cycle[:lowest]
-    return " -> ".join(flow.steps[one].id for one in [*cycle, cycle[0]])
+    return cycle[lowest:] + cycle[:lowest]
 
 
 def _refuse_unreachable(graph: Graph, flow: Flow, problems: list[Problem]) -> None:

@@ -111,6 +111,10 @@ class ForEachRun:
         """Start the leaf of an item."""
         self.flow.start_leaf(self, key, self._spot(key), self.plan, self._scope(key))
 
+    def withdraw_child(self, key: int) -> None:
+        """End an item that waits for a slot, as interrupted."""
+        self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+
     def _fill(self) -> None:
         while self.next < len(self.items) and self.active < self.limit and self._goes_on():
             key = self.next
@@ -172,11 +176,17 @@ class UntilRun:
 
     def launch(self, key: int) -> None:
         """Start a poll."""
-        path, order = f"{self.spot.path}~{key}", (*self.spot.order, key)
-        spot = Spot(path, self.spot.path, "http", self.plan.id, self.plan.label, poll=key, order=order)
         after = self.until.interval if key > 1 else 0.0
         plan = self.plan if key == 1 else replace(self.plan, delay=0.0)  # a delay precedes the step, once
-        self.flow.start_leaf(self, key, spot, plan, self.scope, after=after)
+        self.flow.start_leaf(self, key, self._spot(key), plan, self.scope, after=after)
+
+    def withdraw_child(self, key: int) -> None:
+        """End a poll that waits for a slot, as interrupted."""
+        self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+
+    def _spot(self, key: int) -> Spot:
+        path, order = f"{self.spot.path}~{key}", (*self.spot.order, key)
+        return Spot(path, self.spot.path, "http", self.plan.id, self.plan.label, poll=key, order=order)
 
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """End, or poll again."""

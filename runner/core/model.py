@@ -353,7 +353,13 @@ class Config:
     ] = False
     max_concurrency: Annotated[int, key("Steps at once when `parallel`.", ge=1, le=1000)] = 5
     timeout: Annotated[int, key("Milliseconds for one attempt in all.", ge=1, le=86_400_000)] = 30_000
-    stop_on_error: Annotated[bool, key("Start nothing new after a failure that nothing handles.")] = True
+    stop_on_error: Annotated[
+        bool,
+        key(
+            "Start nothing new after a failure that nothing handles; steps that run finish, loops with all"
+            " their items."
+        ),
+    ] = True
     flow_timeout: Annotated[
         int | None, key("Milliseconds for the whole run. Default none.", ge=1, le=2_592_000_000)
     ] = None

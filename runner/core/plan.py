@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+from runner.core.commands import Json
 from runner.core.compile import Compiler
 from runner.core.compiled import FlowWork, Needs, Plan, StepPlan
 from runner.core.graph import Graph, build_graph
 from runner.core.inputs import check_fields
-from runner.core.model import Flow, Step
+from runner.core.model import UNSET, Flow
 from runner.core.reference import RUN_VALUES, Reference
 from runner.core.scope import BUILT_IN_ENV, RESERVED
 from runner.core.text import close_match
 from runner.errors import FlowError, Problem, StepError
 
-STEP_ID = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_$-]*")
+STEP_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_$-]*")
 MAX_NESTED_FLOWS = 20
 
 ReadFlow: TypeAlias = Callable[[str, Flow], Flow]
@@ -43,10 +44,11 @@ def _build(flow: Flow, read: ReadFlow | None, known: dict[str, Plan], inside: tu
     problems = [*flow.problems, *compiler.problems]
     problems += check_fields(flow.inputs or ())
     problems += _of_the_whole(flow, steps, graph, needs)
-    for step in steps:
+    for step, written in zip(steps, flow.steps, strict=True):
         if isinstance(step.work, FlowWork):
-            _inherit(needs, step.work.plan.needs, step.where)
-    return Plan(replace(flow, steps=()), steps, graph, needs, tuple(_located(flow, problems)))
+            _inherit(needs, step.work.plan.needs, written.inputs or {}, step.where)
+    located = dict.fromkeys(_located(flow, problems))  # a flow that is run twice tells its problems once
+    return Plan(replace(flow, steps=()), steps, graph, needs, tuple(located))
 
 
 def _positions(flow: Flow, problems: list[Problem]) -> dict[str, int]:
@@ -56,7 +58,7 @@ def _positions(flow: Flow, problems: list[Problem]) -> dict[str, int]:
         if not step.id:
             problems.append(Problem("step.required", where, "Step missing required field 'id'"))
         elif not STEP_ID.fullmatch(step.id):
-            what = f"{step.id!r} is no step id; use letters, digits, '_', '$' and '-'"
+            what = f"{step.id!r} is no step id; use letters, digits, '_' and '-'"
             problems.append(Problem("step.id", f"{where}.id", what))
         elif step.id in RESERVED:
             what = f"the id {step.id!r} is reserved for references; choose another"
@@ -84,8 +86,9 @@ def _resolve_flows(
         except FlowError as error:
             compiler.problems.extend(error.problems)
         else:
-            compiler.problems.extend(plan.errors)
+            compiler.problems.extend(plan.problems)
             step.work = FlowWork(plan, inputs, outputs)
+            compiler.problems.extend(_interface(step, step.work, written.inputs or {}))
 
 
 def _inner_plan(
@@ -113,6 +116,7 @@ class ReferenceCheck:
     ) -> None:  # fmt: skip
         self.steps, self.positions, self.needs, self.problems = steps, positions, needs, problems
         self.declared = None if flow.inputs is None else [one.name for one in flow.inputs]
+        self.promised: dict[int, tuple[str, ...] | None] = {}
         self.in_list_order = not flow.config.parallel and not flow.edges
 
     def check(self, index: int, references: Iterable[tuple[str, Reference]]) -> list[int]:
@@ -189,7 +193,9 @@ class ReferenceCheck:
             what = f"step {root!r} runs after this one; move it up, or set config.parallel"
             self._problem("reference.forward", where, what)
             return None
-        names = self.steps[source].output_names
+        if source not in self.promised:
+            self.promised[source] = self.steps[source].output_names
+        names = self.promised[source]
         if path and names is not None and str(path[0]) not in names:
             hint = close_match(str(path[0]), names) or "; declare it in the step's 'outputs'"
             self._problem("reference.unknown_output", where, f"no output {path[0]!r} on step {root!r}{hint}")
@@ -209,6 +215,7 @@ def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Ne
     if not flow.is_active:
         what = "the flow is not active; submit and worker refuse it without --inactive"
         yield Problem("flow.inactive", "is_active", what, "warning")
+    entered = {edge.target for edge in flow.edges}
     for step, written in zip(steps, flow.steps, strict=True):
         branches = any(arc.declared for arc in graph.arcs.get(step.index, ()))
         if step.kind == "condition" and not branches:
@@ -217,21 +224,48 @@ def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Ne
         if written.max_visits is not None and step.index not in graph.each:
             what = "'maxVisits' needs join 'each' and an edge that enters the step"
             yield Problem("step.ignored_key", f"{step.where}.maxVisits", what, "warning")
-        yield from _targets_without_edges(flow, written, step.where)
+        if written.join is not None and written.id not in entered:
+            what = f"'join' needs an edge that enters step {written.id!r}"
+            yield Problem("step.ignored_key", f"{step.where}.join", what, "warning")
 
 
-def _targets_without_edges(flow: Flow, step: Step, where: str) -> Iterable[Problem]:
-    if step.join is not None and all(edge.target != step.id for edge in flow.edges):
-        what = f"'join' needs an edge that enters step {step.id!r}"
-        yield Problem("step.ignored_key", f"{where}.join", what, "warning")
+def _interface(step: StepPlan, work: FlowWork, given: Mapping[str, Json]) -> Iterable[Problem]:
+    """Compare what a flow step gives and takes with what the flow asks for and has."""
+    inner = work.plan
+    where = f"{step.where}.inputs"
+    if inner.flow.inputs is None:
+        for name in inner.needs.inputs.keys() - given.keys():
+            yield Problem("input.missing", where, f"the flow uses input {name!r}; give it in 'inputs'")
+    else:
+        declared = {field.name: field for field in inner.flow.inputs}
+        for name in given.keys() - declared.keys():
+            hint = close_match(name, declared)
+            yield Problem("input.undeclared", f"{where}.{name}", f"the flow declares no input {name!r}{hint}")
+        for name, field in declared.items():
+            if field.required and field.default is UNSET and name not in given:
+                yield Problem(
+                    "input.required", where, f"the flow requires input {name!r}; give it in 'inputs'"
+                )
+    steps = {one.id: one for one in inner.steps}
+    for name, source in work.outputs:
+        place = f"{step.where}.outputs.{name}"
+        if source.root not in steps:
+            hint = close_match(source.root, steps)
+            yield Problem("reference.unknown_step", place, f"the flow has no step {source.root!r}{hint}")
+            continue
+        names = steps[source.root].output_names
+        if source.path and names is not None and str(source.path[0]) not in names:
+            hint = close_match(str(source.path[0]), names)
+            what = f"no output {source.path[0]!r} on step {source.root!r} of the flow{hint}"
+            yield Problem("reference.unknown_output", place, what)
 
 
-def _inherit(needs: Needs, inner: Needs, where: str) -> None:
+def _inherit(needs: Needs, inner: Needs, given: Mapping[str, Json], where: str) -> None:
     for name in inner.env:
         needs.env.setdefault(name, f"{where}.flow")
     for name in inner.headers:
         needs.headers.setdefault(name, f"{where}.flow")
-    for name in inner.flat:
+    for name in inner.flat.keys() - given.keys():
         needs.env.setdefault(name, f"{where}.flow")
 
 

@@ -38,6 +38,7 @@ from runner.core.request import (
     Prepared,
     RunTerms,
     fetch_token,
+    learn_credentials,
     prepare,
     redirected,
     with_token,
@@ -274,7 +275,10 @@ class Exchange:
         )
         self.sends += 1
         match reply:
-            case Response() | NoResponse():
+            case Response(headers=headers):
+                learn_credentials(headers, self.terms.masker)
+                return reply
+            case NoResponse():
                 return reply
             case Refused(code, message):
                 raise StepError(code, message, self.plan.where)

@@ -12,6 +12,7 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from runner.core.actions import (
     Action,
@@ -50,6 +51,13 @@ class Leaf:
     slots: Slots
 
 
+class Interrupted(NamedTuple):
+    """What an interruption asks for: the paths of the leaves to end, and what has followed at once."""
+
+    leaves: list[str]
+    actions: list[Action]
+
+
 class Progress:
     """The run as a whole; see the module. `step_budget` bounds the leaves that are ever started."""
 
@@ -76,15 +84,23 @@ class Progress:
         self.ended.append((leaf.owner, leaf.key, leaf.spot, outcome))
         return self._settle()
 
-    def interrupt(self, path: str, by: Interruption) -> list[str]:
-        """Let nothing start any more in the flow at `path`; returns the leaves that are to be ended now."""
+    def interrupt(self, path: str, by: Interruption) -> Interrupted:
+        """Let nothing start any more in the flow at `path`, nor in those that it runs."""
         if path not in self.flows:
-            return []
+            return Interrupted([], [])
         self.flows[path].interrupted = self.flows[path].interrupted or by
-        for other, flow in self.flows.items():
-            if _is_below(other, path):
-                flow.withdraw()
-        return [leaf for leaf in self.leaves if _is_below(leaf, path)]
+        below = [flow for other, flow in self.flows.items() if _is_below(other, path)]
+        for flow in reversed(below):  # a flow that runs nothing any more ends, and reports to those around it
+            flow.withdraw()
+        actions = self._settle()
+        return Interrupted([leaf for leaf in self.leaves if _is_below(leaf, path)], actions)
+
+    def withheld(self, path: str) -> Outcome | None:
+        """Return the outcome of a step that was started, waits for its turn, and is not to begin any more."""
+        owner = self.leaves[path].owner
+        if isinstance(owner, FlowRun) and owner.stopped:
+            return Outcome("skipped", reason="unreached", detail=owner.stopped)
+        return None
 
     def start_leaf(self, leaf: Leaf, plan: StepPlan, scope: Scope, after: float, spacing: float) -> None:
         """Start a leaf that has its slots."""
@@ -110,8 +126,8 @@ class FlowRun:
 
     __slots__ = (
         "all_left", "any_left", "any_taken", "around", "busy", "children", "decided", "each_taken", "failure",
-        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "run", "running", "scope", "slots",
-        "spot", "state", "step", "stopped", "visits",
+        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "released", "run", "running",
+        "scope", "slots", "spot", "state", "step", "stopped", "visits",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +144,7 @@ class FlowRun:
         self.state = bytearray(len(plan.steps))
         self.open = len(plan.steps)  # steps that are undecided
         self.running = 0
+        self.released = 0
         self.visits: dict[int, int] = {}
         self.all_left = array("i", plan.graph.all_in)
         self.any_left = dict(plan.graph.any_in)
@@ -202,12 +219,20 @@ class FlowRun:
         FlowRun(self.run, work.plan, inside, spot, owner=owner, key=key, around=self, step=plan).begin()
 
     def withdraw(self) -> None:
-        """Let the steps that are ready and wait for a slot not start."""
+        """Let the steps that are ready and wait for a slot not start, nor, interrupted, items and polls."""
         for node in self.nodes:
             self.state[node] = UNDECIDED
         self.running -= len(self.nodes)
         self.open += len(self.nodes)
         self.nodes.clear()
+        if self.halted:
+            for owner, key in self.children:
+                owner.withdraw_child(key)
+            self.children.clear()
+            self._rest()
+
+    def withdraw_child(self, key: int) -> None:
+        """Do nothing: steps do not stand in the queue of children."""
 
     def interrupted_outcome(self) -> Outcome:
         """Return the outcome of something that was not let go on."""
@@ -342,7 +367,9 @@ class FlowRun:
         return self._unreached(node, "no edge that leads to it was taken")
 
     def _unreached(self, node: int, why: str) -> Outcome:
-        outcome = Outcome("skipped", reason="unreached", detail=self.stopped or why)
+        by = self.interruption
+        interrupted = f"the run was {by.replace('_', ' ')} before" if by else ""
+        outcome = Outcome("skipped", reason="unreached", detail=self.stopped or interrupted or why)
         self.state[node] = OTHERWISE
         self.open -= 1
         self.act(Close(self._spot_of(self.plan.steps[node]), outcome))
@@ -402,12 +429,11 @@ class FlowRun:
                 self._release_stuck(stopped=stopped)
 
     def _release_stuck(self, *, stopped: bool) -> None:
-        by = self.interruption
-        why = f"the run was {by.replace('_', ' ')} before" if by else "nothing that leads to it runs any more"
-        for node in range(len(self.state)):
+        for node in range(0 if stopped else self.released, len(self.state)):
             if self.state[node] == UNDECIDED:
-                outcome = self._unreached(node, why)
+                outcome = self._unreached(node, "nothing that leads to it runs any more")
                 if not stopped:
+                    self.released = node + 1  # what stands before it is decided, and stays so
                     self._decide(node, outcome)
                     return
 
@@ -446,14 +472,16 @@ class FlowRun:
             return replace(outcome, tainted=frozenset(step for step, _ in secret))
         outputs: dict[str, Json] = {}
         tainted: set[str] = set()
+        missing: list[str] = []
         for name, source in self.step.work.outputs:
             try:
                 outputs[name] = walk(outcome.outputs, (source.root, *source.path))
             except Missing:
+                missing.append(f"no {source.text} for output {name!r}")
                 continue
             if (source.root, source.path[0] if source.path else "") in secret:
                 tainted.add(name)
-        return replace(outcome, outputs=outputs, tainted=frozenset(tainted))
+        return replace(outcome, outputs=outputs, tainted=frozenset(tainted), missing=tuple(missing))
 
 
 def _is_below(path: str, flow: str) -> bool:

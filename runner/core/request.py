@@ -31,9 +31,9 @@ from runner.core.commands import (
     without,
 )
 from runner.core.compiled import HttpWork, StepPlan
-from runner.core.redact import MASK, Masker, mask_url
+from runner.core.redact import MASK, SHORTEST, Masker, mask_url
 from runner.core.retry import idempotency_key
-from runner.core.scope import Scope
+from runner.core.scope import SECRET_HEADERS, Scope
 from runner.core.template import Template, Tree
 from runner.core.text import to_text
 from runner.errors import StepError, located
@@ -53,7 +53,7 @@ REQUIRED_AUTH = frozenset({"username", "token", "tokenUrl", "clientId", "clientS
 Content: TypeAlias = tuple[bytes | None, tuple[Part, ...] | None, str | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """A request, its masked url, and the names of the headers that must not leave its origin."""
 
@@ -90,6 +90,7 @@ def prepare(
     _learn_secrets(work, scope, terms.masker)
     url, shown = _url(work, scope, terms, where)
     headers, private = _headers(work, scope, where)
+    learn_credentials(headers, terms.masker)
     body, parts, content_type = yield from _content(
         work, scope, headers, where, boundary_of(terms.origin, path) if work.parts else ""
     )
@@ -116,6 +117,29 @@ def _learn_secrets(work: HttpWork, scope: Scope, masker: Masker) -> None:
             # What cannot be evaluated is told with its exact place when it is rendered.
             with suppress(StepError):
                 masker.add(part.secret_values(scope))
+
+
+def learn_credentials(headers: Headers, masker: Masker) -> None:
+    """Have the values of headers masked that always are secret, whole and by their parts.
+
+    DESIGN 4: Authorization, Cookie and Set-Cookie. Parts too short to be secrets are left out: a
+    cookie ``theme=on`` must not hide every "on".
+    """
+    for name, value in headers:
+        if name.lower() in SECRET_HEADERS:
+            masker.add(value)
+            for part in _credentials(name.lower(), value):
+                if len(part) >= SHORTEST:
+                    masker.add(part)
+
+
+def _credentials(name: str, value: str) -> list[str]:
+    if name.endswith("authorization"):
+        return [value.partition(" ")[2].strip()]
+    pairs = (
+        value.split(";") if name == "cookie" else [value.partition(";")[0]]
+    )  # Set-Cookie: then its attributes
+    return [pair.partition("=")[2].strip() for pair in pairs]
 
 
 def with_token(prepared: Prepared, token: str) -> Prepared:

@@ -15,7 +15,7 @@ from runner.errors import RunFailed
 RunStatus = Literal["succeeded", "failed", "cancelled", "timed_out"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepResult:
     """How one step, iteration, poll or sub-flow ended. `path` is unique in the run, `id` is not.
 

@@ -53,6 +53,8 @@ class CachedToken:
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     value: str | None = None
+    refused: Refused | None = None
+    fetches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Engine:
         self._leaves: dict[str, anyio.CancelScope] = {}
         self._unbegun: set[str] = set()
         self._timers: dict[str, anyio.CancelScope] = {}
+        self._run_timer = anyio.CancelScope()
         self._tokens: dict[TokenSpec, CachedToken] = {}
         self._next_start = -inf
         self._group: TaskGroup | None = None
@@ -111,7 +114,7 @@ class Engine:
                 self._group = group
                 first = self._follow(self.progress.start())
                 if self.options.timeout is not None and self.outcome is None:
-                    group.start_soon(self._expire, "", self.options.timeout)
+                    group.start_soon(self._end_in_time, self.options.timeout)
                 if first is not None:
                     await self._leaf(first)
         finally:
@@ -123,7 +126,11 @@ class Engine:
 
     def interrupt(self, by: Interruption, path: str = "") -> None:
         """Start nothing new at `path` and below, and end what runs there."""
-        for leaf in self.progress.interrupt(path, by):
+        leaves, actions = self.progress.interrupt(path, by)
+        start = self._follow(actions)
+        if start is not None and self._group is not None:
+            self._group.start_soon(self._leaf, start)
+        for leaf in leaves:
             if (scope := self._leaves.get(leaf)) is not None:
                 scope.cancel()
             else:  # its task is made and has not begun
@@ -131,9 +138,10 @@ class Engine:
 
     def _abandon(self, by: Interruption) -> None:
         """End everything without waiting: the tasks are gone."""
-        for leaf in self.progress.interrupt("", by):
-            if self.outcome is None:
-                self._follow(self.progress.done(leaf, _interrupted(by)))
+        leaves, actions = self.progress.interrupt("", by)
+        self._follow(actions)
+        for leaf in leaves:
+            self._follow(self.progress.done(leaf, _interrupted(by)))
         self.recorder.cut_off(by, f"the run was {by.replace('_', ' ')}")
 
     # --- actions
@@ -156,20 +164,24 @@ class Engine:
                     self._close(spot, outcome)
                 case Finish(outcome):
                     self.outcome = outcome
-                    for timer in self._timers.values():
+                    for timer in (*self._timers.values(), self._run_timer):
                         timer.cancel()
                 case other:
                     assert_never(other)
         return mine
 
     async def _expire(self, path: str, seconds: float) -> None:
-        if self.outcome is not None:
-            return
-        with anyio.CancelScope() as scope:
-            key = path if path not in self._timers else f"{path} "
-            self._timers[key] = scope
+        """End the flow at `path` when its own time is up."""
+        if path not in self._spans:
+            return  # it has ended before this task began
+        with anyio.CancelScope() as self._timers[path]:
             await anyio.sleep(seconds)
             self.interrupt("timed_out", path)
+
+    async def _end_in_time(self, seconds: float) -> None:
+        with self._run_timer:
+            await anyio.sleep(seconds)
+            self.interrupt("timed_out")
 
     async def _leaf(self, start: Start) -> None:
         """Run a leaf, and then whatever it makes ready first, in the same task."""
@@ -187,6 +199,9 @@ class Engine:
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 await self._await_turn(start)
+                withheld = self.progress.withheld(path) if start.spacing else None
+                if withheld is not None:
+                    return withheld
                 return await self._drive(start)
             finally:
                 del self._leaves[path]
@@ -267,11 +282,16 @@ class Engine:
 
     async def _token(self, spec: TokenSpec, rejected: str | None, parent: SpanRecord, spot: Spot) -> Reply:
         cached = self._tokens.setdefault(spec, CachedToken())
+        asked = cached.fetches
         async with cached.lock:
+            if cached.refused is not None and cached.fetches > asked:
+                return cached.refused  # it was asked for, in vain, while this step waited
             if cached.value is None or cached.value == rejected:
                 if rejected is not None:
                     self.recorder.event(parent, names.EVENT_TOKEN_REFRESHED)
                 answer = await self._fetch_token(spec, parent, spot)
+                cached.fetches += 1
+                cached.refused = answer if isinstance(answer, Refused) else None
                 if isinstance(answer, Refused):
                     return answer
                 self.recorder.masker.add(answer.value)
@@ -295,9 +315,12 @@ class Engine:
             if isinstance(answer, Refused):
                 failure = {names.ERROR_TYPE: answer.code, names.ERROR_MESSAGE: answer.message}
                 self.recorder.end(span, "error", answer.message, failure, hold=True)
-            return answer
-        finally:
             self.recorder.end(span, hold=True)
+            return answer
+        except BaseException:
+            by = spans.INTERRUPTED[self.progress.root.interruption or "cancelled"]
+            self.recorder.end(span, "error", attributes={names.ERROR_TYPE: by}, hold=True)
+            raise
 
     async def _read(self, path: str) -> Reply:
         if self.files is None:
@@ -334,6 +357,8 @@ class Engine:
         is_leaf = spot.type not in ("flow", "forEach", "until")
         if outcome.failure is not None and is_leaf:
             self.recorder.event(span, names.EVENT_EXCEPTION, spans.failure_event(outcome), at=at)
+        for what in outcome.missing:
+            self.recorder.event(span, names.EVENT_OUTPUT_MISSING, {names.REASON: what}, at=at)
         description = outcome.failure.message if outcome.failure is not None else ""
         attributes = spans.outcome_attributes(outcome, outputs=self.options.outputs and bool(spot.path))
         self.recorder.end(span, spans.outcome_status(outcome), description, attributes, at=at)

@@ -46,6 +46,7 @@ _NETWORK_TROUBLE = (
     anyio.EndOfStream,
 )
 _BODILESS = {204, 304}
+_NOWHERE = httpx.URL("")  # parsed once; the url of a request is set after it is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class HttpClient:
             *extra,
         )
         headers = wire_headers(request, body, defaults)
-        message = httpx.Request(request.method, "", headers=headers, stream=httpx.ByteStream(body))
+        message = httpx.Request(request.method, _NOWHERE, headers=headers, stream=httpx.ByteStream(body))
         message.method = request.method  # the library makes it upper case
         return message
 

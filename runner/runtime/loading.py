@@ -61,8 +61,9 @@ def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
     if kept is None or kept[0] != limits:
         with collector_paused():
             plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
+        if kept is None:
+            finalize(flow, _plans.pop, id(flow), None)
         kept = _plans[id(flow)] = limits, plan
-        finalize(flow, _plans.pop, id(flow), None)
     return kept[1]
 
 
@@ -78,10 +79,12 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def check(flow: Flow) -> tuple[Problem, ...]:
+def check(flow: Flow, settings: LoadSettings | None = None) -> tuple[Problem, ...]:
     """Return everything that is wrong with a flow, errors and warnings, in the order of the document."""
+    limits = settings or LoadSettings()
+    plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
     repeated = flow.document.warnings if flow.document is not None else ()
-    return in_order((*repeated, *plan_of(flow).problems))
+    return in_order((*repeated, *plan.problems))
 
 
 def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:

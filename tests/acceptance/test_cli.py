@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import SurroundingsError
+from runner.errors import Place, Problem, SurroundingsError
 from tests.command import COMMAND, command, environment, flow_file, get, here
 from tests.otlp_receiver import attributes, otlp_receiver
 from tests.servers import ApiServer, Drop, Reply, TlsServer, authority, echo
@@ -639,6 +639,56 @@ def test_check_counts_warnings_as_errors_when_strict(tmp_path):
     assert here("check", flow.name, "--strict", cwd=tmp_path).returncode == 2
 
 
+def test_check_tells_keys_that_are_repeated(tmp_path):
+    text = flow_file(tmp_path, get("a")).read_text()
+    (tmp_path / "flow.json").write_text(text.replace('"name": "flow"', '"name": "x", "name": "flow"'))
+    done = here("check", "flow.json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert re.match(r"flow\.json:[0-9]+:[0-9]+ .*warning: .*'name'", done.stdout)
+    assert "ok, 1 step, 1 warning" in done.stdout
+    assert here("check", "flow.json", "--strict", cwd=tmp_path).returncode == 2
+    (problem,) = json.loads(here("check", "flow.json", "--json", cwd=tmp_path).stdout)
+    assert problem["severity"] == "warning"
+    assert problem["line"] > 0
+
+
+@pytest.mark.parametrize("words", [("check",), ("run", "-e", "API=http://127.0.0.1:9")])
+def test_a_problem_of_a_flow_that_two_steps_run_is_told_once(tmp_path, words):
+    flow_file(tmp_path, get("a", body="{{nope.x}}", method="POST"), name="inner.json")
+    flow = flow_file(tmp_path, {"id": "a", "flow": "inner.json"}, {"id": "b", "flow": "inner.json"})
+    done = here(words[0], flow.name, *words[1:], cwd=tmp_path)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("no step 'nope'") == 1
+    shown = here("check", flow.name, "--json", cwd=tmp_path).stdout
+    assert shown.count("no step 'nope'") == 1
+
+
+def test_problems_that_would_be_shown_alike_are_told_once(tmp_path, monkeypatch):
+    found = Problem("key.unknown", "steps[0].x", "unknown key 'x'", "warning", Place("flow.json", 3, 9))
+    elsewhere = found.at(Place("flow.json", 4, 9))
+    monkeypatch.setattr("runner.cli.check.check", lambda *_: (found, found, elsewhere))
+    flow = flow_file(tmp_path, get("a"))
+    lines = here("check", flow.name, cwd=tmp_path).stdout.splitlines()
+    assert [line[:11] for line in lines] == ["flow.json:3", "flow.json:4", "flow.json: "]
+    assert lines[2] == "flow.json: ok, 1 step, 2 warnings; needs -e API"
+    assert len(json.loads(here("check", flow.name, "--json", cwd=tmp_path).stdout)) == 2
+
+
+def test_check_finds_flows_in_folders_it_was_allowed(tmp_path):
+    for folder in ("flows", "shared"):
+        (tmp_path / folder).mkdir()
+    flow_file(tmp_path / "shared", get("a"), name="inner.json")
+    flow_file(tmp_path / "flows", {"id": "sub", "flow": str(tmp_path / "shared" / "inner.json")})
+    refused = here("check", "flows/flow.json", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "see --allow-files DIR" in refused.stdout
+    allowed = here("check", "flows/flow.json", "--allow-files", "shared", cwd=tmp_path)
+    assert (allowed.returncode, allowed.stdout) == (0, "flows/flow.json: ok, 1 step; needs -e API\n")
+    twice = ("--allow-files", "lost") * 2
+    lost = here("check", "flows/flow.json", *twice, cwd=tmp_path)
+    assert (lost.returncode, lost.stderr) == (2, "--allow-files: there is no folder 'lost'\n")
+
+
 def test_check_with_env_fails_on_names_that_are_missing(tmp_path):
     flow = flow_file(tmp_path, get("a"))
     assert here("check", flow.name, cwd=tmp_path).returncode == 0
@@ -741,6 +791,29 @@ def test_a_bug_is_one_line_and_exit_70(tmp_path, debug, traceback):
     assert "a fault of the runner itself: KeyError; please report it" in done.stderr.splitlines()[-1]
     assert ("Traceback" in done.stderr) is traceback
     assert ("a secret key" in done.stderr) is traceback
+
+
+def test_a_bug_leaves_the_trace_up_to_there(tmp_path, api):
+    flow = flow_file(tmp_path, get("a"), get("b"))
+    code = f"""
+import sys
+from runner.cli import main
+from runner.cli.watch import Watch
+
+def ended(self, record):
+    raise KeyError("a secret key")
+
+Watch.ended = ended
+main(["run", {flow.name!r}, "-e", "API={api.origin}", "--trace-out", "t.json"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=25, check=False,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert done.stderr.startswith("runner: a fault of the runner itself: KeyError; please report it")
+    names = [span["name"] for span in json.loads((tmp_path / "t.json").read_text())["spans"]]
+    assert names[:2] == ["flow-flow", "http-a"]
 
 
 def test_what_fails_around_a_command_is_one_line_and_exit_3(tmp_path, monkeypatch):

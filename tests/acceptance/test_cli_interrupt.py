@@ -160,6 +160,63 @@ def test_spans_of_a_cancelled_run_are_not_waited_for_long(tmp_path, api):
     assert "spans were not delivered" in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_delivery_of_spans_and_not_what_the_run_has_come_to(tmp_path, api, number):
+    flow = flow_file(tmp_path, get("a"))
+    with otlp_receiver() as receiver:
+        receiver.hold.clear()
+        process = start(
+            "run", flow.name, "-e", f"API={api.origin}", "--otlp-endpoint", receiver.url, cwd=tmp_path,
+            OTEL_EXPORTER_OTLP_TIMEOUT="30",
+        )  # fmt: skip
+        while "succeeded in" not in process.stdout.readline():
+            pass
+        assert receiver.arrived.wait(10)
+        begun = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert time.monotonic() - begun < SOON
+    assert process.returncode == 0
+    assert err.splitlines()[-1] == "3 of 3 spans were not delivered: interrupted"
+
+
+@pytest.mark.parametrize(
+    "module", ["runner.cli.app", "runner.cli.options", "runner.cli.run", "anyio", "anyio._backends._asyncio"]
+)
+def test_an_interrupt_while_modules_are_imported_is_exit_4_without_a_traceback(tmp_path, module):
+    flow = flow_file(tmp_path, {"id": "a", "set": {"x": 1}})
+    code = f"""
+import os, signal, sys
+from runner.cli import main
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+main(["run", {flow.name!r}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (4, "", "")
+
+
+def test_an_interrupt_while_the_interpreter_tidies_up_leaves_the_exit_code_as_it_is(tmp_path):
+    code = (
+        "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT));"
+        "from runner.cli import main;"
+        "main(['check', 'no.json'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "")
+
+
 def test_a_name_server_that_does_not_answer_holds_nobody_up(tmp_path):
     """A thread that waits in getaddrinfo cannot be stopped."""
     flow = flow_file(tmp_path, {"id": "a", "method": "GET", "url": "http://slow.test/"})

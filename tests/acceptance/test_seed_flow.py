@@ -21,7 +21,9 @@ NINE_DIGITS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 @pytest.fixture
 def api():
     with ApiServer() as server:
-        server.on("/auth/register", Reply(201, {"user": {"id": 42, "role": "admin"}, "activation_token": "act-1"}))
+        server.on(
+            "/auth/register", Reply(201, {"user": {"id": 42, "role": "admin"}, "activation_token": "act-1"})
+        )
         server.on("/auth/verify-email", Reply(body={"status": "verified"}))
         server.on("/notifications/welcome", Reply(body={"email_id": "em_1"}))
         yield server
@@ -132,7 +134,12 @@ def test_a_document_of_50_mb_ends_at_the_limit_within_its_memory(tmp_path):
     from tests.command import environment
 
     done = subprocess.run(
-        [sys.executable, "-c", measured], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=True
+        [sys.executable, "-c", measured],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        check=True,
     )
     code, peak, text = done.stdout.split(" ", 2)
     assert code == "2"

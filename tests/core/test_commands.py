@@ -1,12 +1,10 @@
 """The language between core and runtime: headers are compared without case, values cannot be changed."""
 
-from dataclasses import FrozenInstanceError
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.commands import Outcome, Request, SendRequest, TokenSpec, Wait, header, without
+from runner.core.commands import Request, SendRequest, TokenSpec, header, without
 
 HEADERS = (("X-A", "1"), ("x-b", "2"), ("x-a", "3"))
 
@@ -36,12 +34,6 @@ def test_what_is_left_out_is_not_found_and_the_rest_is_unchanged(headers, droppe
     gone = {name.lower() for name in dropped}
     for name in "abc":
         assert header(left, name) == (None if name in gone else header(headers, name))
-
-
-def test_commands_replies_and_outcomes_cannot_be_changed():
-    for value, name in ((Wait(1), "seconds"), (Request("GET", "u"), "url"), (Outcome("succeeded"), "status")):
-        with pytest.raises(FrozenInstanceError):
-            setattr(value, name, None)
 
 
 def test_a_request_is_accepted_for_2xx_unless_told_otherwise():

@@ -136,3 +136,16 @@ def test_when_an_edge_is_taken():
     }
     for when, taken in table.items():
         assert tuple(is_taken(when, outcome) for outcome in outcomes) == taken, when
+
+
+def test_a_long_cycle_is_told_in_short():
+    steps = [http(f"s{n}", dependsOn=f"s{(n + 1) % 40}") for n in range(40)]
+    found = problems(*steps, parallel=True)
+    assert "s0 -> s39" in found[0][2]
+    assert "… 30 more … -> s0" in found[0][2]
+    assert len(found[0][2]) < 250
+
+
+def test_a_dependency_named_twice_counts_once():
+    plan = build_plan(flow_of(http("a", dependsOn=["b", "b"]), http("b"), parallel=True))
+    assert plan.graph.all_in[0] == 1

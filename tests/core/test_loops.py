@@ -118,7 +118,7 @@ def test_secret_outputs_of_items_stay_secret_in_the_lists():
 
 def test_an_interrupted_loop_starts_no_more_items():
     stage = Stage(flow_of(each(maxConcurrency=2)), inputs=items(5), hold={"e[0]", "e[1]"}).run()
-    assert stage.progress.interrupt("", "cancelled") == ["e[0]", "e[1]"]
+    assert stage.interrupt("", "cancelled") == ["e[0]", "e[1]"]
     ended = Outcome("failed", failure=StepFailure("run.cancelled", "x"), ended_by="cancelled")
     stage.end("e[0]", ended).end("e[1]", ended)
     assert stage.started == ["e[0]", "e[1]"]
@@ -128,7 +128,7 @@ def test_an_interrupted_loop_starts_no_more_items():
 
 def test_a_loop_whose_last_answer_came_with_the_interruption_counts_as_interrupted():
     stage = Stage(flow_of(each()), inputs=items(3), hold={"e[0]"}).run()
-    stage.progress.interrupt("", "timed_out")
+    stage.interrupt("", "timed_out")
     stage.hold.clear()
     stage.go_on()
     assert stage.closed["e[0]"].status == "succeeded"
@@ -195,7 +195,7 @@ def test_a_condition_in_error_fails_the_step():
 
 def test_an_interrupted_until_polls_no_more():
     stage = Stage(flow_of(poll()), {"p": WAITING}, hold={"p~1"}).run()
-    stage.progress.interrupt("", "timed_out")
+    stage.interrupt("", "timed_out")
     stage.hold.clear()
     stage.go_on()
     assert stage.started == ["p~1"]
@@ -216,7 +216,7 @@ def test_a_poll_that_was_waiting_for_a_slot_ends_with_an_interruption():
     flow = flow_of(http("a"), poll(), parallel=True, maxConcurrency=1)
     stage = Stage(flow, hold={"a"}).run()
     assert stage.started == ["a"]
-    stage.progress.interrupt("", "cancelled")
+    stage.interrupt("", "cancelled")
     stage.end("a", Outcome("failed", failure=StepFailure("run.cancelled", "x"), ended_by="cancelled"))
     assert stage.started == ["a"]
     assert stage.outcome.ended_by == "cancelled"

@@ -287,3 +287,53 @@ def test_a_problem_that_knows_its_place_keeps_it():
     place = caught.value.problems[0].place
     flow = replace(flow_of(http("a")), problems=(Problem("x", "", "y", place=place),))
     assert build_plan(flow).problems[0].place == place
+
+
+def test_warnings_of_an_inner_flow_are_told_once_however_often_it_runs():
+    plan = build_plan(
+        main(calls("a", "inner"), calls("b", "inner")), files(inner=data(http("x", tests=["t"])))
+    )
+    assert [(one.code, one.place.file) for one in plan.problems] == [("step.tests", "inner")]
+
+
+def declaring(*inputs):
+    return {"flow_inputs": list(inputs), "flow_data": data(http("x", outputs={"id": "response.body.id"}))}
+
+
+def test_what_a_flow_step_gives_is_compared_with_what_the_flow_declares():
+    inner = declaring(
+        {"name": "who", "required": True}, {"name": "n", "required": True, "default": "1"}, {"name": "o"}
+    )
+    plan = build_plan(
+        main(calls("a", "inner", inputs={"woh": 1}), calls("b", "inner", inputs={"who": 1})),
+        files(inner=inner),
+    )
+    assert [(one.code, one.where) for one in plan.errors] == [
+        ("input.undeclared", "steps[0].inputs.woh"),
+        ("input.required", "steps[0].inputs"),
+    ]
+    assert "did you mean 'who'?" in plan.errors[0].what
+
+
+def test_what_an_open_flow_uses_is_demanded_from_the_flow_step():
+    inner = data(http("x", url="http://h.example/{{input.zone}}/{{region}}"))
+    plan = build_plan(main(calls("a", "inner", inputs={"region": "eu"})), files(inner=inner))
+    assert [(one.code, one.where) for one in plan.errors] == [("input.missing", "steps[0].inputs")]
+    given = build_plan(main(calls("a", "inner", inputs={"zone": "z", "region": "eu"})), files(inner=inner))
+    assert given.errors == ()
+    assert given.needs.env == {}
+
+
+def test_what_a_flow_step_takes_is_compared_with_what_the_flow_has():
+    outputs = {"a": "x.id", "b": "x.idd", "c": "xx.id", "d": "x", "e": "s.q.id", "f": "s.q"}
+    inner = data(http("x", outputs={"id": "response.body.id"}), calls("s", "deep"))
+    deep = data(http("q", outputs={"id": "response.body.id"}))
+    plan = build_plan(main(calls("a", "inner", outputs=outputs)), files(inner=inner, deep=deep))
+    assert [(one.code, one.where) for one in plan.errors] == [
+        ("reference.unknown_output", "steps[0].outputs.b"),
+        ("reference.unknown_step", "steps[0].outputs.c"),
+    ]
+
+
+def test_an_id_that_begins_like_a_generated_value_is_refused():
+    assert [code for code, _, _ in problems(http("$uuid"))] == ["step.id"]

@@ -328,7 +328,7 @@ def test_the_step_budget_grows_with_the_flow():
 def test_an_interruption_starts_nothing_and_names_the_leaves_to_end():
     flow = flow_of(*[http(f"s{n}") for n in range(4)], parallel=True, maxConcurrency=2)
     stage = Stage(flow, hold={"s0", "s1"}).run()
-    assert stage.progress.interrupt("", "cancelled") == ["s0", "s1"]
+    assert stage.interrupt("", "cancelled") == ["s0", "s1"]
     stage.end("s0", cancelled()).end("s1", cancelled())
     assert stage.started == ["s0", "s1"]
     assert stage.outcome.ended_by == "cancelled"
@@ -337,7 +337,7 @@ def test_an_interruption_starts_nothing_and_names_the_leaves_to_end():
 
 def test_an_interruption_of_something_that_is_not_there_changes_nothing():
     stage = Stage(flow_of(http("a")), hold={"a"}).run()
-    assert stage.progress.interrupt("nowhere", "timed_out") == []
+    assert stage.interrupt("nowhere", "timed_out") == []
     stage.hold.clear()
     assert stage.go_on().outcome.status == "succeeded"
 
@@ -348,7 +348,7 @@ def test_after_an_interruption_an_each_edge_starts_nothing():
         parallel=True,
     )  # fmt: skip
     stage = Stage(flow, hold={"e"}).run()
-    stage.progress.interrupt("", "cancelled")
+    stage.interrupt("", "cancelled")
     stage.end("e", cancelled())
     assert stage.started == ["a", "b", "e"]
     assert stage.outcome.ended_by == "cancelled"
@@ -417,11 +417,18 @@ def test_a_flow_step_runs_the_other_flow_and_offers_its_outputs_by_step():
 
 
 def test_a_flow_step_offers_only_the_outputs_that_it_declares():
-    flow = outer(outputs={"id": "one.id", "token": "one.t", "gone": "one.nothing", "all": "one"})
+    flow = outer(outputs={"id": "one.id", "token": "one.t", "all": "one"})
     stage = Stage(flow, dict(ANSWERS), inputs={"who": "ada"}, read=inner_of()).run()
     assert stage.closed["sub"].outputs == {"id": 5, "token": "topsecret", "all": {"id": 5, "t": "topsecret"}}
     assert "token" in stage.closed["sub"].tainted
     assert "id" not in stage.closed["sub"].tainted
+
+
+def test_an_output_that_the_flow_did_not_make_is_told_as_missing():
+    flow = outer(outputs={"id": "one.id", "token": "one.t"})
+    stage = Stage(flow, {"sub/one": answer('{"id": 5}')}, inputs={"who": "ada"}, read=inner_of()).run()
+    assert stage.closed["sub"].outputs == {"id": 5}
+    assert stage.closed["sub"].missing == ("no one.t for output 'token'",)
 
 
 def test_a_failure_inside_fails_the_flow_step_and_names_the_flow():
@@ -433,7 +440,7 @@ def test_a_failure_inside_fails_the_flow_step_and_names_the_flow():
 
 
 def test_wrong_inputs_fail_the_flow_step_before_it_starts():
-    stage = Stage(outer(inputs={"wo": "x"}), read=inner_of()).run()
+    stage = Stage(outer(inputs={"who": ["x"]}), read=inner_of()).run()
     failure = stage.closed["sub"].failure
     assert failure.code == "flow.inputs"
     assert "Input who" in failure.message
@@ -465,7 +472,7 @@ def test_a_flow_step_that_takes_too_long_fails_and_the_run_goes_on():
     stage = Stage(
         flow, inputs={"who": "a"}, read=inner_of(config={"flowTimeout": 50}), hold={"sub/one"}
     ).run()
-    assert stage.progress.interrupt("sub", "timed_out") == ["sub/one"]
+    assert stage.interrupt("sub", "timed_out") == ["sub/one"]
     stage.end("sub/one", Outcome("failed", failure=StepFailure("run.timed_out", "x"), ended_by="timed_out"))
     assert stage.closed["sub"].failure.code == "flow.timeout"
     assert stage.closed["sub"].handled
@@ -475,7 +482,7 @@ def test_a_flow_step_that_takes_too_long_fails_and_the_run_goes_on():
 
 def test_cancelling_the_run_cancels_the_flows_in_it():
     stage = Stage(outer(), inputs={"who": "a"}, read=inner_of(), hold={"sub/one"}).run()
-    assert stage.progress.interrupt("", "cancelled") == ["sub/one"]
+    assert stage.interrupt("", "cancelled") == ["sub/one"]
     stage.end("sub/one", cancelled())
     assert stage.closed["sub"].ended_by == "cancelled"
     assert stage.closed["sub"].failure is None
@@ -491,3 +498,113 @@ def test_a_leaf_needs_a_slot_of_every_flow_around_it():
     stage = Stage(flow, read=inner).run()
     assert stage.peak == 2
     assert len(stage.started) == 12
+
+
+# --- interruption at any point -------------------------------------------------------------------
+
+
+def test_a_flow_step_whose_steps_wait_for_a_slot_ends_with_an_interruption():
+    flow = {
+        "id": "e",
+        "forEach": [1, 2, 3],
+        "maxConcurrency": 3,
+        "flow": "inner.json",
+        "inputs": {"who": "x"},
+    }
+    from dataclasses import replace
+
+    outer_flow = replace(flow_of(flow, http("after"), maxConcurrency=1), home="/", source="outer.json")
+    stage = Stage(outer_flow, read=inner_of(), hold={"e[0]/one"}).run()
+    assert stage.interrupt("", "cancelled") == ["e[0]/one"]
+    stage.end("e[0]/one", cancelled())
+    assert stage.outcome.ended_by == "cancelled"
+    assert stage.closed["e[1]"].ended_by == "cancelled"
+    assert stage.closed["after"].detail == "the run was cancelled before"
+
+
+def test_a_flow_timeout_ends_a_flow_that_has_not_got_a_slot_yet():
+    from dataclasses import replace
+
+    sub = {"id": "sub", "flow": "inner.json", "inputs": {"who": "x"}, "onError": "continue"}
+    flow = replace(flow_of(http("slow"), sub, parallel=True, maxConcurrency=1), home="/", source="outer.json")
+    stage = Stage(flow, read=inner_of(config={"flowTimeout": 50}), hold={"slow"}).run()
+    assert stage.interrupt("sub", "timed_out") == []
+    assert stage.closed["sub"].failure.code == "flow.timeout"
+    stage.hold.clear()
+    assert stage.go_on().outcome.status == "succeeded"
+
+
+def test_a_poll_that_waits_for_a_slot_ends_with_the_timeout_of_its_flow():
+    from dataclasses import replace
+
+    inner = inner_of(
+        steps=[http("p", until={"condition": "false", "interval": 0})], config={"flowTimeout": 50}
+    )
+    sub = {"id": "sub", "flow": "inner.json", "inputs": {"who": "x"}}
+    flow = replace(flow_of(http("slow"), sub, parallel=True, maxConcurrency=1), home="/", source="outer.json")
+    stage = Stage(flow, read=inner, hold={"slow"}).run()
+    stage.interrupt("sub", "timed_out")
+    assert stage.closed["sub/p~1"].ended_by == "timed_out"
+    assert stage.closed["sub"].failure.code == "flow.timeout"
+
+
+def test_a_step_that_waits_for_its_turn_is_withheld_once_the_run_has_stopped():
+    stage = Stage(flow_of(http("a"), http("b"), parallel=True, delay=50), {"a": FAILS}, hold={"b"}).run()
+    assert stage.running["b"].spacing == 0.05
+    outcome = stage.progress.withheld("b")
+    assert (outcome.reason, outcome.detail) == ("unreached", "step 'a' failed before")
+    stage.end("b", outcome)
+    assert stage.status("b") == "skipped:unreached"
+    assert stage.outcome.status == "failed"
+    running = Stage(flow_of(http("a"), http("b"), parallel=True, delay=50), hold={"b"}).run()
+    assert running.progress.withheld("b") is None
+
+
+def test_an_item_of_a_loop_is_never_withheld():
+    flow = flow_of(http("a"), http("e", forEach=[1]), parallel=True, delay=50)
+    stage = Stage(flow, {"a": FAILS}, hold={"e[0]"}).run()
+    assert stage.progress.withheld("e[0]") is None
+
+
+@given(st.data())
+def test_an_interruption_at_any_point_of_any_tree_ends_everything(data):
+    from dataclasses import replace
+
+    def some(index):
+        kinds = {
+            "http": http(f"s{index}"),
+            "poll": http(f"s{index}", until={"condition": "false", "interval": 0, "maxAttempts": 3}),
+            "loop": http(f"s{index}", forEach=[1, 2, 3], maxConcurrency=2),
+            "flow": {"id": f"s{index}", "flow": "inner.json", "inputs": {"who": "x"}},
+            "flows": {
+                "id": f"s{index}", "flow": "inner.json", "inputs": {"who": "x"}, "forEach": [1, 2], "maxConcurrency": 2,
+            },
+        }  # fmt: skip
+        return kinds[data.draw(st.sampled_from(sorted(kinds)))]
+
+    config = {"parallel": data.draw(st.booleans()), "maxConcurrency": data.draw(st.integers(1, 3))}
+    flow = flow_of(
+        *[some(index) for index in range(data.draw(st.integers(1, 4)))], stopOnError=False, **config
+    )
+    inner = inner_of(config={"parallel": data.draw(st.booleans()), "flowTimeout": 50})
+    stage = Stage(replace(flow, home="/", source="outer.json"), read=inner, hold=Everything()).run()
+    for _ in range(data.draw(st.integers(0, 8))):
+        if stage.running:
+            stage.finish(data.draw(st.sampled_from(sorted(stage.running))))
+    path = data.draw(st.sampled_from(sorted({"", *stage.opened})))
+    for leaf in stage.interrupt(path, "timed_out"):
+        stage.end(leaf, Outcome("failed", failure=StepFailure("run.timed_out", "x"), ended_by="timed_out"))
+    assert path or stage.outcome is not None
+    stage.hold = set()
+    stage.go_on()
+    assert stage.outcome is not None
+    assert not stage.progress.leaves
+    assert not stage.progress.flows
+    assert stage.progress.root.slots.used == 0
+
+
+class Everything(set):
+    """A set that has everything in it."""
+
+    def __contains__(self, item):
+        return True

@@ -26,6 +26,7 @@ from runner.core.request import (
     RunTerms,
     boundary_of,
     fetch_token,
+    learn_credentials,
     origin_of,
     prepare,
     redirected,
@@ -712,3 +713,19 @@ def test_whatever_the_location_is_the_target_is_a_url_or_the_redirect_is_refused
 def test_an_origin_is_scheme_host_and_port():
     assert origin_of("HTTPS://U:p@H.example/x") == ("https", "h.example", 443)
     assert origin_of("http://[::1]:81") == ("http", "::1", 81)
+
+
+# --- credentials ---------------------------------------------------------------------------------
+
+
+def test_headers_that_carry_credentials_are_masked_whole_and_by_their_parts():
+    masker = Masker()
+    headers = (
+        ("Authorization", "Bearer l1teral-token"),
+        ("Cookie", "sid=s3ssion-id; theme=on"),
+        ("set-cookie", "sid=n3w-session; Path=/somewhere"),
+        ("X-Other", "plain-value"),
+    )
+    learn_credentials(headers, masker)
+    shown = masker.mask("l1teral-token s3ssion-id n3w-session on somewhere plain-value")
+    assert shown == f"{MASK} {MASK} {MASK} on somewhere plain-value"

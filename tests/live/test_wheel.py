@@ -56,7 +56,9 @@ def test_nothing_but_the_package_is_installed(installed):
     assert "flowspan-runner==" in listed
     assert not any(line.startswith(("pytest", "httpx2", "ruff")) for line in listed.splitlines())
     files = call(
-        installed / "python", "-c", "import importlib.metadata as m; print(*m.files('flowspan-runner'), sep='\\n')"
+        installed / "python",
+        "-c",
+        "import importlib.metadata as m; print(*m.files('flowspan-runner'), sep='\\n')",
     )
     tops = {line.split("/")[0] for line in files.split() if not line.startswith("..")}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"runner"}

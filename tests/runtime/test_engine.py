@@ -444,7 +444,7 @@ class Broken:
         return [Finish(outcome)]
 
     def interrupt(self, path, by):
-        return []
+        return [], []
 
 
 @pytest.mark.parametrize(
