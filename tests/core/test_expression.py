@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_every_bomb_is_refused_within_512_mib_and_2_seconds():
     done = subprocess.run(
         [sys.executable, "-c", DETONATE],
         cwd=Path(__file__).parents[2],
+        # The two seconds are for the work itself, not for being watched line by line.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
         input=json.dumps(BOMBS),
         capture_output=True,
         text=True,
