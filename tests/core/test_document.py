@@ -318,3 +318,12 @@ def test_reading_json_does_not_import_yaml():
     code = "import sys; from runner.core.document import parse; parse(b'{}'); print('yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_document_forgets_its_value_only_when_it_has_its_text():
+    parsed, given = parse(b'{"a": 1}', name="x.json"), Document.of({"a": 1})
+    parsed.forget()
+    given.forget()
+    assert parsed.value is None
+    assert parsed.locate("a").column == 7
+    assert given.value == {"a": 1}

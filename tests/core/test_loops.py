@@ -220,3 +220,12 @@ def test_a_poll_that_was_waiting_for_a_slot_ends_with_an_interruption():
     stage.end("a", Outcome("failed", failure=StepFailure("run.cancelled", "x"), ended_by="cancelled"))
     assert stage.started == ["a"]
     assert stage.outcome.ended_by == "cancelled"
+
+
+def test_items_that_wait_for_a_slot_end_with_an_interruption():
+    stage = Stage(flow_of(each(maxConcurrency=3), maxConcurrency=1), inputs=items(3), hold={"e[0]"}).run()
+    assert stage.interrupt("", "cancelled") == ["e[0]"]
+    stage.end("e[0]", Outcome("failed", failure=StepFailure("run.cancelled", "x"), ended_by="cancelled"))
+    assert stage.started == ["e[0]"]
+    assert [stage.closed[f"e[{n}]"].ended_by for n in range(3)] == ["cancelled"] * 3
+    assert stage.outcome.ended_by == "cancelled"

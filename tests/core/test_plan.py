@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from runner.core.document import Document, parse
+from runner.core.model import Flow
 from runner.core.plan import MAX_NESTED_FLOWS, build_plan
 from runner.errors import FlowError, Problem, StepError
 from runner.platforms import read
@@ -337,3 +338,20 @@ def test_what_a_flow_step_takes_is_compared_with_what_the_flow_has():
 
 def test_an_id_that_begins_like_a_generated_value_is_refused():
     assert [code for code, _, _ in problems(http("$uuid"))] == ["step.id"]
+
+
+def test_headers_that_inner_flows_need_are_needed_outside():
+    inner = data(http("x", headers={"A": "{{headers.X-Id}}"}))
+    assert build_plan(main(calls("a", "inner")), files(inner=inner)).needs.headers == {
+        "x-id": "steps[0].flow"
+    }
+
+
+def test_what_an_open_inner_flow_takes_as_flat_names_is_needed_from_env_unless_given():
+    inner = data(http("x", url="http://h.example/{{region}}"))
+    assert build_plan(main(calls("a", "inner")), files(inner=inner)).needs.env == {"region": "steps[0].flow"}
+
+
+def test_a_flow_made_without_a_document_has_problems_without_place():
+    (problem,) = build_plan(Flow(has_steps=False)).problems
+    assert (problem.code, problem.place) == ("flow.patch", None)
