@@ -172,6 +172,28 @@ async def test_a_token_server_that_refuses_fails_the_step_and_says_why():
     assert not api.received("/work")
 
 
+async def test_a_token_that_is_refused_is_asked_for_once_by_all_who_wait():
+    with ApiServer() as api:
+        api.on("/token", Reply(400, {"error": "invalid_scope"}, delay=0.2))
+        steps = [http(f"s{n}", "/work", auth=OAUTH, onError="continue") for n in range(8)]
+        document = data(*steps, parallel=True, maxConcurrency=8)
+        result = await go(api, document, env={"CLIENT_SECRET": "s3cr3t-of-mine"})
+    assert len(api.received("/token")) == 1
+    assert {step.error.code for step in result.steps} == {"auth.token"}
+    assert result.steps[0].error.where == "steps[0].auth"
+
+
+async def test_a_token_request_that_is_cut_off_is_an_error_on_its_span():
+    with ApiServer() as api:
+        api.on("/token", Reply(delay=30))
+        result = await go(
+            api, data(http("a", "/work", auth=OAUTH)), env={"CLIENT_SECRET": "s3cr3t-of-mine"}, timeout=0.2
+        )
+    (token,) = named(result, "http-a.auth")
+    assert (token.status, token.attributes["error.type"]) == ("error", "timeout")
+    assert named(result, "POST /token")[0].status == "error"
+
+
 async def test_a_token_request_is_retried_as_the_step_is():
     with token_api() as api:
         api.on("/token", Reply(503), Reply(body={"access_token": "later"}))
@@ -417,6 +439,47 @@ async def test_a_run_may_be_interrupted_before_it_starts_and_after_it_ended():
         result = await ready.execute()
         ready.interrupt()
     assert result.ok
+
+
+async def test_flows_that_wait_for_a_slot_end_with_the_run(tmp_path):
+    (tmp_path / "inner.json").write_text(json.dumps(data(http("slow"))))
+    loop = {"id": "e", "forEach": list(range(6)), "maxConcurrency": 6, "flow": "inner.json"}
+    (tmp_path / "flow.json").write_text(json.dumps(data(loop, http("after"), maxConcurrency=2)))
+    with ApiServer(lambda request: Reply(delay=30)) as api:
+        result = await go(api, str(tmp_path / "flow.json"), timeout=0.2)
+    assert result.status == "timed_out"
+    assert len(api.requests) == 2
+    assert all(span.ended for span in spans_of(result))
+    assert result.step("after").detail == "the run was timed out before"
+
+
+async def test_a_flow_that_ends_in_time_leaves_no_timer(tmp_path):
+    (tmp_path / "inner.json").write_text(json.dumps(data({"id": "s", "set": {"x": 1}}, flowTimeout=60_000)))
+    loop = {"id": "e", "forEach": list(range(20)), "maxConcurrency": 20, "flow": "inner.json"}
+    (tmp_path / "flow.json").write_text(json.dumps(data(loop)))
+    with anyio.fail_after(20):
+        result = await run(str(tmp_path / "flow.json"))
+    assert result.ok
+
+
+async def test_after_a_failure_nothing_starts_that_waits_for_its_turn():
+    with ApiServer(lambda request: Reply(500 if request.path == "/s0" else 200)) as api:
+        result = await go(api, data(*[http(f"s{n}") for n in range(5)], parallel=True, delay=150))
+    assert [request.path for request in api.requests] == ["/s0"]
+    assert [step.reason for step in result.steps[1:]] == ["unreached"] * 4
+
+
+async def test_credentials_in_headers_of_flow_and_answer_are_masked():
+    headers = {"Authorization": "Bearer l1teral-token", "Cookie": "own=c00kie-value"}
+    answer = Reply(
+        body={"echo": "l1teral-token c00kie-value n3w-session"}, headers=[("Set-Cookie", "sid=n3w-session")]
+    )
+    step = http("a", headers=headers, outputs={"sid": "response.cookies.sid", "echo": "response.body.echo"})
+    step["assert"] = "response.body.echo === 'x'"
+    with ApiServer(lambda request: answer) as api:
+        result = await go(api, data(step), capture_bodies=True)
+    shown = json.dumps(result.to_json()) + result.integration_flow().to_json().decode()
+    assert not [one for one in ("l1teral-token", "c00kie-value", "n3w-session") if one in shown]
 
 
 # --- faults --------------------------------------------------------------------------------------
