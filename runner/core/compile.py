@@ -131,6 +131,7 @@ class Compiler:
             self._compiled_condition(text, f"{where}.assert[{number}]", response=True)
             for number, text in enumerate(step.assertions)
         )
+        work.rendered = _rendered(work)
         if step.until is not None:
             until = step.until
             condition = self._compiled_condition(until.condition, f"{where}.until.condition", response=True)
@@ -284,6 +285,15 @@ class Compiler:
 
     def _warn(self, code: str, where: str, what: str) -> None:
         self.problems.append(Problem(code, where, what, "warning"))
+
+
+def _rendered(work: HttpWork) -> tuple[Template | Tree, ...]:
+    parts = [text for _, part in work.parts or () for text in (part.text, part.file, part.filename)]
+    several = (
+        work.url, work.base_url, work.query, work.headers, work.body, work.body_text, work.form,
+        work.body_file, work.auth, *parts,
+    )  # fmt: skip
+    return tuple(one for one in several if one is not None and not one.constant)
 
 
 def _expected(step: Step) -> str:

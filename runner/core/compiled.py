@@ -27,7 +27,10 @@ class PartWork:
 
 @dataclass(slots=True)
 class HttpWork:
-    """What an HTTP step sends, and what it takes for success. `timeout` and intervals are seconds."""
+    """What an HTTP step sends, and what it takes for success. `timeout` is seconds.
+
+    `rendered` are the parts of the request that are not constant.
+    """
 
     method: str
     url: Template
@@ -52,6 +55,7 @@ class HttpWork:
     outputs: tuple[tuple[str, Output], ...] = ()
     until: UntilWork | None = None
     folder: str = ""
+    rendered: tuple[Template | Tree, ...] = ()
 
 
 @dataclass(slots=True)

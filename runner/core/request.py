@@ -109,11 +109,8 @@ def prepare(
 
 def _learn_secrets(work: HttpWork, scope: Scope, masker: Masker) -> None:
     """Have every value masked that an expression makes from a secret (SEMANTICS, Secrets)."""
-    url = (work.url, work.base_url, work.query)
-    body = (work.body, work.body_text, work.form, work.body_file)
-    texts = [part for _, parts in work.parts or () for part in (parts.text, parts.file, parts.filename)]
-    for part in (*url, work.headers, *body, *texts, work.auth):
-        if part is not None and part.is_secret(scope):
+    for part in work.rendered:
+        if part.is_secret(scope):
             # What cannot be evaluated is told with its exact place when it is rendered.
             with suppress(StepError):
                 masker.add(part.secret_values(scope))

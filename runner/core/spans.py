@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from runner.core import names
 from runner.core.actions import Spot
-from runner.core.commands import Json, NoResponse, Outcome, Refused, Reply, Response, SendRequest, header
+from runner.core.commands import Json, NoResponse, Outcome, Refused, Reply, Response, SendRequest
 from runner.core.redact import MASK, mask_url
 from runner.core.trace import Status
 
@@ -154,11 +154,11 @@ def _response_attributes(command: SendRequest, reply: Response) -> dict[str, Jso
         attributes[names.NETWORK_PEER_ADDRESS], attributes[names.NETWORK_PEER_PORT] = reply.peer
     if reply.status >= 400 and not _accepts(command, reply.status):
         attributes[names.ERROR_TYPE] = str(reply.status)
-    for name in SHOWN_RESPONSE_HEADERS:
-        value = header(reply.headers, name)
-        if value is not None:
+    for given, value in reply.headers:
+        name = given.lower()
+        if name in SHOWN_RESPONSE_HEADERS:
             shown = mask_url(value) if name == "location" else value
-            attributes[names.HTTP_RESPONSE_HEADER + name] = [shown]
+            attributes.setdefault(names.HTTP_RESPONSE_HEADER + name, []).append(shown)
     return attributes
 
 

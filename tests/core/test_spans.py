@@ -225,7 +225,7 @@ def test_an_answer_carries_status_size_version_peer_and_harmless_headers():
         "network.peer.address": "10.0.0.1",
         "network.peer.port": 443,
         "http.response.header.content-type": ["a/b"],
-        "http.response.header.x-request-id": ["1, 2"],
+        "http.response.header.x-request-id": ["1", "2"],
         "http.response.header.location": ["http://REDACTED:REDACTED@o.example/?token=REDACTED"],
     }
 
