@@ -101,8 +101,10 @@ class Scope:
 
     def _copy(self) -> Scope:
         scope = object.__new__(Scope)
-        for name in self.__slots__:
-            setattr(scope, name, getattr(self, name))
+        scope.inputs, scope.env, scope.headers = self.inputs, self.env, self.headers
+        scope.outputs, scope.names, scope.path = self.outputs, self.names, self.path
+        scope.run, scope.secret = self.run, self.secret
+        scope._roots, scope._uses = self._roots, self._uses
         return scope
 
     def value(self, reference: Reference) -> Json:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Self
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -74,6 +75,7 @@ class Transport:
         # A slot that is free is taken without yielding: else every connection would look idle to the pool,
         # which examines each idle one for each request.
         self.slots = anyio.Semaphore(self.settings.max_connections, fast_acquire=True)
+        self._peers: WeakKeyDictionary[object, tuple[str, int] | None] = WeakKeyDictionary()
         self._pools: dict[tuple[bool, str | None, str | None], httpx.AsyncHTTPTransport] = {}
         # What is set wrong is told before anything is sent.
         if self.settings.tls != TlsOptions():
@@ -104,6 +106,13 @@ class Transport:
         if (found := self._pools.get(key)) is None:
             found = self._pools[key] = self._make_pool(tls=tls, proxy=proxy)
         return found
+
+    def peer(self, stream: Any) -> tuple[str, int] | None:  # noqa: ANN401 - the library does not name its type
+        """Return the address at the other end of a connection; asked for once, because asking is slow."""
+        if stream not in self._peers:
+            found = stream.get_extra_info("server_addr")
+            self._peers[stream] = None if found is None else (found[0], found[1])
+        return self._peers[stream]
 
     def _make_pool(self, *, tls: bool, proxy: str | None) -> httpx.AsyncHTTPTransport:
         most = self.settings.max_connections
@@ -247,7 +256,7 @@ class HttpClient:
     async def _receive(self, answer: httpx.Response, method: str) -> Response:
         headers = tuple((_text(name), _text(value)) for name, value in answer.headers.raw)
         # Asked before the body is read: the connection may be closed after it.
-        peer = answer.extensions["network_stream"].get_extra_info("server_addr")
+        peer = self._transport.peer(answer.extensions["network_stream"])
         reader = _reader(method, answer.status_code, headers, self._transport.settings.max_response)
         return Response(
             status=answer.status_code,
@@ -255,7 +264,7 @@ class HttpClient:
             body=await _read(answer, reader),
             received_at=self._clock(),
             http_version=_text(answer.extensions["http_version"]).removeprefix("HTTP/"),
-            peer=None if peer is None else (peer[0], peer[1]),
+            peer=peer,
         )
 
 
