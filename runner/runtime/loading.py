@@ -15,7 +15,7 @@ from runner.core.compiled import Plan
 from runner.core.document import MAX_BYTES, MAX_DEPTH, Document, parse
 from runner.core.model import Flow
 from runner.core.plan import build_plan
-from runner.errors import FlowError, Problem
+from runner.errors import Problem
 from runner.platforms import read
 from runner.runtime.files import FileReader, read_document
 
@@ -82,8 +82,10 @@ def collector_paused() -> Iterator[None]:
 def check(flow: Flow, settings: LoadSettings | None = None) -> tuple[Problem, ...]:
     """Return everything that is wrong with a flow, errors and warnings, in the order of the document."""
     limits = settings or LoadSettings()
-    plan = build_plan(flow, FlowFiles(flow, limits) if flow.home else None)
-    repeated = flow.document.warnings if flow.document is not None else ()
+    files = FlowFiles(flow, limits) if flow.home else None
+    plan = build_plan(flow, files)
+    flows = [flow, *(files.read.values() if files is not None else ())]
+    repeated = [one for other in flows if other.document is not None for one in other.document.warnings]
     return in_order((*repeated, *plan.problems))
 
 
@@ -98,29 +100,23 @@ def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 
 class FlowFiles:
-    """Reads the flows that a flow names, below its own folder."""
+    """Reads the flows that a flow names, below its own folder; `read` are those it has read."""
 
     def __init__(self, flow: Flow, limits: LoadSettings) -> None:
         self._home = flow.home
         self._limits = limits
         self._files = FileReader(Path(flow.home), limits.allow_files)
         self._shown = posixpath.dirname(flow.document.name) if flow.document is not None else ""
-        self._read: dict[str, Flow] = {}
+        self.read: dict[str, Flow] = {}
 
     def __call__(self, path: str, by: Flow) -> Flow:
         """Return the flow at `path`, seen from `by`; raises StepError or FlowError."""
         source = posixpath.normpath(posixpath.join(by.folder, path))
-        if source not in self._read:
+        if source not in self.read:
             data = self._files.read_now(source, self._limits.max_bytes)
             name = posixpath.join(self._shown, source)
             document = parse(
                 data, name=name, max_bytes=self._limits.max_bytes, max_depth=self._limits.max_depth
             )
-            self._read[source] = replace(read(document), home=self._home, source=source)
-        return self._read[source]
-
-
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise FlowError when there are problems."""
-    if problems:
-        raise FlowError(in_order(problems))
+            self.read[source] = replace(read(document), home=self._home, source=source)
+        return self.read[source]

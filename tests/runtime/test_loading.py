@@ -5,8 +5,7 @@ import json
 import pytest
 
 import runner
-from runner.errors import Problem
-from runner.runtime.loading import LoadSettings, refuse
+from runner.runtime.loading import LoadSettings
 
 STEP = {"id": "a", "method": "GET", "url": "http://h.example/{{b.x}}"}
 
@@ -85,7 +84,8 @@ def test_what_is_no_flow_is_refused():
         runner.load({"a": 1})
 
 
-def test_refusing_nothing_does_nothing():
-    refuse([])
-    with pytest.raises(runner.FlowError, match="x: y"):
-        refuse([Problem("c", "x", "y")])
+def test_keys_that_stand_twice_are_told_in_other_files_too(tmp_path):
+    (tmp_path / "inner.json").write_text('{"version": "1.0", "version": "1.0", "steps": []}')
+    path = write(tmp_path, "flow.json", data({"id": "s", "flow": "inner.json"}))
+    (problem,) = runner.check(runner.load(path))
+    assert (problem.code, problem.place.file) == ("document.duplicate_key", str(tmp_path / "inner.json"))
