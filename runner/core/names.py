@@ -26,29 +26,24 @@ HTTP_REQUEST_METHOD_ORIGINAL: Final = "http.request.method_original"
 HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
 HTTP_REQUEST_BODY_CONTENT: Final = "http.request.body.content"
-HTTP_REQUEST_HEADER: Final = "http.request.header."
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
 HTTP_RESPONSE_BODY_CONTENT: Final = "http.response.body.content"
 HTTP_RESPONSE_HEADER: Final = "http.response.header."
 URL_FULL: Final = "url.full"
 URL_SCHEME: Final = "url.scheme"
-URL_PATH: Final = "url.path"
-URL_QUERY: Final = "url.query"
 URL_TEMPLATE: Final = "url.template"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
 NETWORK_PEER_ADDRESS: Final = "network.peer.address"
 NETWORK_PEER_PORT: Final = "network.peer.port"
-USER_AGENT_ORIGINAL: Final = "user_agent.original"
 
 # --- errors --------------------------------------------------------------------------------------
 ERROR_TYPE: Final = "error.type"
 ERROR_MESSAGE: Final = "error.message"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
-EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 # --- what IntegrationFlow has no field for: the names OpenTelemetry gives them outside OTLP ------
 OTEL_STATUS_CODE: Final = "otel.status_code"
@@ -64,7 +59,6 @@ SERVICE_VERSION: Final = "service.version"
 
 # --- our own -------------------------------------------------------------------------------------
 RUN_ID: Final = "runner.run.id"
-PREVIOUS_RUN_ID: Final = "runner.previous_run.id"
 REMOTE_PARENT: Final = "runner.remote_parent"
 STEP_PATH: Final = "runner.step.path"
 STEP_VISIT: Final = "runner.step.visit"
@@ -97,27 +91,22 @@ ATTRIBUTES: Final[dict[str, str]] = {
     HTTP_REQUEST_RESEND_COUNT: "How often this request was sent before; absent on the first send.",
     HTTP_REQUEST_BODY_SIZE: "Size of the request's body in bytes.",
     HTTP_REQUEST_BODY_CONTENT: "The request's body as text, masked and cut; only when asked for.",
-    HTTP_REQUEST_HEADER + "<name>": "The values of a request header, from a fixed list of harmless ones.",
     HTTP_RESPONSE_STATUS_CODE: "The status code of the answer, as an integer.",
     HTTP_RESPONSE_BODY_SIZE: "Size of the answer's body in bytes.",
     HTTP_RESPONSE_BODY_CONTENT: "The answer's body as text, masked and cut; only when asked for.",
     HTTP_RESPONSE_HEADER + "<name>": "The values of a response header, from a fixed list of harmless ones.",
     URL_FULL: "The absolute url that was requested, without credentials and secret query values.",
     URL_SCHEME: "The scheme of the url: http or https.",
-    URL_PATH: "The path of the url.",
-    URL_QUERY: "The query of the url without its question mark, secret values masked.",
     URL_TEMPLATE: "The path as the document has it, with references in braces: /users/{id}.",
     SERVER_ADDRESS: "The host of the url.",
     SERVER_PORT: "The port of the url, 80 or 443 where it names none.",
     NETWORK_PROTOCOL_VERSION: "The version of HTTP that was spoken: 1.0, 1.1 or 2.",
     NETWORK_PEER_ADDRESS: "The address that the connection went to.",
     NETWORK_PEER_PORT: "The port that the connection went to.",
-    USER_AGENT_ORIGINAL: "The User-Agent header that was sent.",
     ERROR_TYPE: "A short, stable name of the failure: a status code as text, timeout, cancelled or a code.",
     ERROR_MESSAGE: "What went wrong, in one sentence, on the step that failed.",
     EXCEPTION_TYPE: "The type of the failure that an exception event tells of.",
     EXCEPTION_MESSAGE: "The message of the failure that an exception event tells of.",
-    EXCEPTION_STACKTRACE: "Where in a script the failure happened; never holds a local path.",
     OTEL_STATUS_CODE: "OK or ERROR, where the status was set; IntegrationFlow only knows 0 and 1.",
     OTEL_STATUS_DESCRIPTION: "The description that goes with the status ERROR.",
     OTEL_LINKS: "The span's links as a JSON list of traceId, spanId, traceFlags and attributes.",
@@ -127,7 +116,6 @@ ATTRIBUTES: Final[dict[str, str]] = {
     SERVICE_NAME: "The name of the service, a resource attribute.",
     SERVICE_VERSION: "The version of this package, a resource attribute.",
     RUN_ID: "The id of the run as it was given, on the flow span.",
-    PREVIOUS_RUN_ID: "The run that this one repeats.",
     REMOTE_PARENT: "The traceparent that the run was started with, on the flow span.",
     STEP_PATH: "The step's path in the run, where it is not the id alone: loop[2]/step#3.",
     STEP_VISIT: "How often the step was started in this run, from the second time on.",
@@ -209,11 +197,6 @@ def flow_span_name(flow: str) -> str:
 def step_span_name(task_type: str, step: str) -> str:
     """Return the name of a step's span: ``http-register`` (seed 000: "webhook-incoming-webhook")."""
     return f"{task_type}-{step}"
-
-
-def iteration_span_name(step: str) -> str:
-    """Return the name of the span of one item of a loop."""
-    return f"{TASK_ITERATION}-{step}"
 
 
 def token_task_id(step: str) -> str:

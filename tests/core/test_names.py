@@ -27,7 +27,7 @@ def test_no_two_constants_mean_the_same_name():
 def test_span_names_follow_the_seed():
     assert names.flow_span_name("Register user") == "flow-Register user"
     assert names.step_span_name("http", "register") == "http-register"
-    assert names.iteration_span_name("each") == "iteration-each"
+    assert names.step_span_name(names.TASK_ITERATION, "each") == "iteration-each"
     assert names.step_span_name("http", names.token_task_id("register")) == "http-register.auth"
 
 
