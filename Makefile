@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LIVE := .venv/.live
 ARGS ?=
 
 # Runs the tests with a mark; pytest leaves with 5 when it has collected none.
@@ -22,6 +23,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
+$(LIVE): $(STAMP)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[live]" || \
+		echo "Not everything of the extra 'live' installs here; the tests that need it are skipped."
+	@touch $@
+
 demo: $(STAMP)
 	@$(BIN)/python examples/register_user/demo.py $(ARGS)
 
@@ -40,7 +46,7 @@ check: $(STAMP)
 	@if test -d tests/typing; then $(BIN)/mypy tests/typing; fi
 	$(BIN)/lint-imports --no-logo
 
-live: $(STAMP)
+live: $(LIVE)
 	@$(call marked,live,-rs --timeout 300)
 
 bench: $(STAMP)
@@ -54,7 +60,7 @@ lock:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 		echo "constraints.txt is made with Python 3.11: make lock PYTHON=python3.11" >&2; exit 1; }
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" && \
-		"$$dir"/bin/pip install --quiet --disable-pip-version-check -e ".[dev]" && \
+		"$$dir"/bin/pip install --quiet --disable-pip-version-check -e ".[live]" && \
 		"$$dir"/bin/pip freeze --exclude-editable > "$$dir"/freeze && cp "$$dir"/freeze constraints.txt
 	@echo "constraints.txt has $$(wc -l < constraints.txt | tr -d ' ') versions"
 

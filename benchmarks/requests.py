@@ -59,7 +59,7 @@ def plain_client() -> httpx.AsyncClient:
     """Return a client with the connections that ours has."""
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
-    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=30)
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=300)
 
 
 class Silent(Recorder):

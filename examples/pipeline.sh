@@ -11,6 +11,8 @@
 #   - uses: actions/upload-artifact@v4
 #     if: always()
 #     with: {name: traces, path: .demo/}
+#
+# In GitLab CI, `artifacts: {when: always, reports: {junit: .demo/pipeline.xml}}` shows each step as a test.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,11 +25,11 @@ mkdir -p .demo
 runner check examples/*/flow.json examples/*/flow.yaml || exit
 
 runner run examples/register_user/flow.json --inputs examples/register_user/inputs.json \
-    -e API_URL --trace-out .demo/pipeline.json --quiet
+    -e API_URL --trace-out .demo/pipeline.json --junit .demo/pipeline.xml --quiet
 code=$?
 case $code in
     0) echo "passed" ;;
-    1) echo "the flow failed; its trace is .demo/pipeline.json" ;;
+    1) echo "the flow failed; 'runner show .demo/pipeline.json' shows where" ;;
     2) echo "the flow or what it was given is wrong; nothing was sent" ;;
     3) echo "something around the run failed, such as writing a file" ;;
     4) echo "timed out or cancelled" ;;

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.core.result import RunResult, StepResult
     from runner.errors import FlowError, Problem, RunFailed, RunnerError, StepError, SurroundingsError
     from runner.runtime.loading import check, load
+    from runner.runtime.logs import TraceFilter
     from runner.runtime.run import RunSettings, run, run_sync
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "StepError",
     "StepResult",
     "SurroundingsError",
+    "TraceFilter",
     "__version__",
     "check",
     "load",
@@ -54,6 +56,7 @@ _HOMES = {
     "StepError": "runner.errors",
     "StepResult": "runner.core.result",
     "SurroundingsError": "runner.errors",
+    "TraceFilter": "runner.runtime.logs",
     "check": "runner.runtime.loading",
     "load": "runner.runtime.loading",
     "run": "runner.runtime.run",

@@ -7,6 +7,7 @@
     ├── StepError                why one step failed; kept in a StepResult, never crosses a task group
     ├── RunFailed(result)        raised only by RunResult.raise_for_failure()
     └── SurroundingsError        something around us failed: a file, a collector, a platform
+        └── FencedError          the run belongs to another process by now
 """
 
 from __future__ import annotations
@@ -112,3 +113,7 @@ class RunFailed(RunnerError):  # noqa: N818 - reads as a sentence where it is ca
 
 class SurroundingsError(RunnerError):
     """Something around us failed: a file that cannot be written, a server that cannot be reached."""
+
+
+class FencedError(SurroundingsError):
+    """The run belongs to another process by now; what is done for it here must have no effect any more."""

@@ -20,6 +20,7 @@ from runner.core.commands import (
     Waited,
 )
 from runner.core.document import Document
+from runner.core.model import stream
 from runner.core.plan import build_plan
 from runner.core.progress import Progress
 from runner.core.redact import Masker
@@ -59,6 +60,14 @@ def flow_of(*steps, edges=(), **config):
     if edges:
         data["edges"] = list(edges)
     return read(Document.of(data))
+
+
+def problems_of(flow):
+    """Return everything that is found while a flow and its steps are read."""
+    found = list(flow.problems)
+    for _ in stream(flow.steps, found):
+        pass
+    return found
 
 
 def http(step_id, **keys):

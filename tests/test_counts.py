@@ -5,7 +5,6 @@ import math
 import ssl
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -79,7 +78,7 @@ def test_runs_over_one_transport_share_their_connection_and_its_pool(api):
         async with Transport() as transport:
             for _ in range(3):
                 assert (await run_over(transport, registration(), api, INPUTS)).ok
-            return len(transport._pools)
+            return len(transport._makers)
 
     assert anyio.run(run_three_times) == 1
     assert (api.connections, len(api.requests)) == (1, 9)
@@ -114,7 +113,7 @@ def test_a_process_makes_one_tls_context_and_a_pool_for_each_kind_of_connection(
                 env = {"API": api.origin, "TLS": tls.origin}
                 result = await runner.run(document, env=env, settings=RunSettings(transport=transport))
                 assert result.ok, result.failure
-                pools.append(len(transport._pools))
+                pools.append(len(transport._makers))
 
     with TlsServer(authority, lambda request: Reply(), names=(HOST,)) as tls:
         anyio.run(run_twice, tls)
@@ -242,21 +241,12 @@ def test_help_imports_nothing_but_the_standard_library_and_the_command_line(argu
     assert imported(*arguments) - of_python - sys.stdlib_module_names == {"runner"}
 
 
-@pytest.mark.skipif(
-    find_spec("httpx2") is None, reason="httpx imports rich and click where they are installed"
-)
 @pytest.mark.parametrize("flags", [(), ("--quiet",), ("--json",)], ids=["lines", "quiet", "json"])
-def test_a_plain_run_imports_nothing_heavy(plain_flow, flags):
-    modules = imported("run", plain_flow, *flags)
-    assert modules & HEAVY == set()
-    assert "pydantic" in modules
-
-
-def test_a_plain_run_over_httpx_imports_nothing_heavy_of_its_own_accord(plain_flow):
-    # With click out of reach httpx leaves out its own command line, and rich with it.
-    modules = imported("run", plain_flow, "--quiet", block=("httpx2", "click", "trio"))
-    assert modules & HEAVY == set()
-    assert "httpx" in modules
+@pytest.mark.parametrize("block", [(), ("httpx2",)], ids=["as it is", "without httpx2"])
+def test_a_plain_run_imports_nothing_heavy_and_of_the_http_library_only_its_core(plain_flow, flags, block):
+    modules = imported("run", plain_flow, *flags, block=block)
+    assert modules & {*HEAVY, "httpx", "httpx2"} == set()
+    assert {"pydantic", "h11"} <= modules
 
 
 # --- the benchmarks themselves

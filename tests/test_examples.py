@@ -16,6 +16,8 @@ import pytest
 
 import runner
 from examples import loopback
+from tests.command import here
+from tests.emulators.versori import ORG, PROJECT, TOKEN, Versori
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -248,6 +250,57 @@ def test_the_demo_leaves_with_the_code_of_the_run():
     assert "minimum length is 3" in done.stderr
 
 
+def test_a_run_is_uploaded_to_the_bundled_platform():
+    done = shell(f"{COMMANDS['upload']} --name report --description Today")
+    assert done.returncode == 0, done.stderr
+    assert "report: created (6 spans)" in done.stdout
+    refused = shell(COMMANDS["upload"], VERSORI_TOKEN="wrong-token")
+    assert (refused.returncode, "the platform answered 401" in refused.stderr) == (3, True)
+
+
+def test_the_bundled_platform_keeps_flows_as_the_real_one_says_it_does(tmp_path):
+    (tmp_path / "trace.json").write_text('{"name": "x", "description": "A trace", "spans": []}')
+    told = []
+    with loopback.Server(loopback.find_api("upload")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        target = ("--base-url", f"{server.url}/api/v2", "--org", ORG, "--project", PROJECT)
+        for line in (
+            "push trace.json --to versori",
+            "push trace.json --to versori",
+            "pull --from versori",
+            "pull --from versori --name x -o back.json",
+            "push --to versori --delete --name x",
+            "pull --from versori --name x",
+        ):
+            done = here(*line.split(), *target, cwd=tmp_path, VERSORI_TOKEN="quiet-lantern")
+            told.append(done.stdout or done.stderr)
+        server.shutdown()
+    assert told == [
+        "x: created (0 spans)\n",
+        "x: replaced (0 spans -> 0)\n",
+        "x  0 spans  A trace\n",
+        "",
+        "x: deleted\n",
+        "the platform answered 404: flow not found (404000)\n",
+    ]
+    assert json.loads((tmp_path / "back.json").read_bytes())["name"] == "x"
+
+
+def test_a_pipeline_checks_runs_and_pushes(tmp_path):
+    piped = shell("examples/upload/pipeline.sh", TRACE=str(tmp_path / "trace.json"))
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stdout.endswith("\ndaily-report: created (6 spans)\n")
+    assert "<testsuite" in (tmp_path / "trace.xml").read_text(encoding="utf-8")
+
+
+def test_a_pipeline_ends_as_its_flow_does(tmp_path):
+    env = {"TRACE": str(tmp_path / "trace.json"), "VERSORI_TOKEN": TOKEN}
+    with Versori() as platform:
+        target = f"--base-url {platform.api} --org {ORG} --project {PROJECT}"
+        failed = shell(f"examples/upload/pipeline.sh {target}", API_URL=platform.origin, **env)
+        assert (failed.returncode, platform.flows["daily-report"]["spans"][0]["status"]) == (1, {"code": 1})
+
+
 def test_the_loopback_server_leaves_with_the_code_of_the_command():
     assert shell("python examples/loopback.py auth bash -c 'exit 7'").returncode == 7
     assert shell("python examples/loopback.py auth bash -c 'kill -9 $$'").returncode == 137
@@ -270,6 +323,37 @@ def test_the_loopback_server_keeps_a_connection():
                 assert connection.sock is used
         server.shutdown()
     assert statuses == [422, 400, 400]
+
+
+@pytest.mark.timeout(60)  # six programs, one after the other
+def test_a_flow_is_put_on_the_bundled_gassapi_and_run_from_there():
+    done = shell(f"{COMMANDS['gassapi']} --quiet --json")
+    assert done.returncode == 0, done.stderr
+    *lines, result = done.stdout.splitlines()
+    assert lines == ["examples/gassapi/flow.json: ok for gassapi", "flow_1: updated (name)"]
+    assert json.loads(result)["flow"] == "Sign up again"
+
+
+def test_the_bundled_gassapi_does_what_its_documents_say():
+    project = "--project proj_1761375000_0a1b2c3d"
+    with loopback.Server(loopback.find_api("gassapi")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+        def runner(words: str, token: str = "quiet-lantern") -> tuple[int, str]:
+            target = ("--base-url", f"{server.url}/gassapi2/backend")
+            done = here(*words.split(), *target, cwd=ROOT, GASSAPI_TOKEN=token)
+            return done.returncode, done.stdout + done.stderr
+
+        pushed = runner(f"push examples/gassapi/flow.json --to gassapi {project}")
+        assert pushed == (0, "flow_1: created (Sign up)\n")
+        assert runner(f"pull --from gassapi {project}") == (0, "flow_1  active  Sign up\n")
+        assert runner("push --to gassapi --id flow_1 --toggle") == (0, "flow_1: updated (inactive)\n")
+        assert runner("push --to gassapi --id flow_1 --delete") == (0, "flow_1: deleted\n")
+        missing = runner("pull --from gassapi --id flow_1")
+        assert missing == (3, "the platform answered 404: Flow not found\n")
+        code, said = runner(f"pull --from gassapi {project}", token="wrong-token")
+        assert (code, "the platform answered 401: Authentication required" in said) == (3, True)
+        server.shutdown()
 
 
 def test_every_command_of_the_page_is_a_plain_command():

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
-from runner.cli.options import TYPE_CHECKING, Options, parse
+from runner.cli.flags import TYPE_CHECKING
+from runner.cli.options import Options, parse
 
 if TYPE_CHECKING:
     from typing import Final
@@ -18,7 +19,18 @@ AROUND: Final = 3
 CUT: Final = 4
 BUG: Final = 70  # EX_SOFTWARE of sysexits.h
 
-_COMMANDS: Final = {"run": "runner.cli.run", "check": "runner.cli.check", "schema": "runner.cli.schema"}
+_COMMANDS: Final = {
+    "run": "runner.cli.run",
+    "resume": "runner.cli.resume",
+    "runs": "runner.cli.runs",
+    "check": "runner.cli.check",
+    "convert": "runner.cli.convert",
+    "push": "runner.cli.push",
+    "pull": "runner.cli.pull",
+    "schema": "runner.cli.schema",
+    "show": "runner.cli.show",
+    "trace": "runner.cli.trace",
+}
 
 
 def run_command(argv: Sequence[str]) -> int:
@@ -80,13 +92,16 @@ def _run(options: Options) -> int:
 
 
 def _report(error: Exception) -> int:
-    if os.environ.get("RUNNER_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]  # it came out of a task group
     # Not its message: that may quote what the masker has never seen.
+    if os.environ.get("RUNNER_DEBUG") == "1":
+        import traceback
+
+        for one in (error.__cause__ or error.__context__, error):
+            if one is not None:
+                where = "".join(traceback.format_tb(one.__traceback__))
+                sys.stderr.write(f"Traceback (most recent call last):\n{where}{type(one).__name__}\n\n")
     what = f"a fault of the runner itself: {type(error).__name__}"
     sys.stderr.write(f"runner: {what}; please report it with what RUNNER_DEBUG=1 prints\n")
     return BUG

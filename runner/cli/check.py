@@ -12,9 +12,11 @@ from runner.cli.output import once, outputs, problem_line
 from runner.core.commands import Json
 from runner.core.compiled import Plan
 from runner.core.model import Flow
+from runner.core.plan import located
 from runner.core.text import close_match
 from runner.errors import FlowError, Problem, errors_of
-from runner.runtime.loading import LoadSettings, check, in_order, load, plan_of
+from runner.platforms import refused_by
+from runner.runtime.loading import LoadSettings, check, document_at, in_order, load, plan_of
 
 _WRONG: Final = 2
 
@@ -28,7 +30,10 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     if usage:
         raise FlowError(usage)
     limits = load_settings(options)
-    reports = [Report(flow, limits, env) for flow in options.flows]
+    judge = options.judge
+    reports = [
+        Report(flow, limits, env) if judge is None else Verdict(flow, limits, judge) for flow in options.flows
+    ]
     if options.json:
         shown = [problem_json(report.flow, problem) for report in reports for problem in report.problems]
         out.write(json.dumps(shown, ensure_ascii=out.signs.ascii, indent=2) + "\n")
@@ -68,13 +73,33 @@ class Report:
             if count
         ]
         if not errors:
-            counts = [f"ok, {self.steps} step{'s' * (self.steps != 1)}", *counts]
+            counts = [self.praise(), *counts]
         needs = f"; needs {', '.join(self.needed)}" if self.needed else ""
         return [*map(problem_line, self.problems), f"{self.flow}: {', '.join(counts)}{needs}"]
+
+    def praise(self) -> str:
+        """Return what is said of a flow without errors."""
+        return f"ok, {self.steps} step{'s' * (self.steps != 1)}"
 
     def code(self, *, strict: bool) -> int:
         """Return the exit code for this flow alone."""
         return _WRONG if errors_of(self.problems) or (strict and self.problems) else 0
+
+
+class Verdict(Report):
+    """What a platform would say of one flow."""
+
+    def __init__(self, flow: str, limits: LoadSettings, judge: str) -> None:
+        self.flow, self.judge, self.needed = flow, judge, []
+        try:
+            document = document_at(flow, limits)
+            self.problems = once(in_order([*document.warnings, *refused_by(document, judge)]))
+        except FlowError as error:
+            self.problems = once(error.problems)
+
+    def praise(self) -> str:
+        """Return what is said of a flow without errors."""
+        return f"ok for {self.judge}"
 
 
 def problems_of(flow: Flow, limits: LoadSettings) -> tuple[Problem, ...]:
@@ -94,14 +119,16 @@ def needed(plan: Plan) -> list[str]:
 
 def missing_env(plan: Plan, env: Mapping[str, str]) -> list[Problem]:
     """Return a problem for each env name that the flow needs and is not given."""
-    document, prefix = plan.flow.document, plan.flow.prefix
-    problems = []
-    for name, where in plan.needs.env.items():
-        if name not in env:
-            what = f"no env value {name!r}{close_match(name, env) or f'; give it with -e {name}=…'}"
-            place = document.locate(prefix + where) if document is not None else None
-            problems.append(Problem("env.missing", where, what, place=place))
-    return problems
+    missing = {name: where for name, where in plan.needs.env.items() if name not in env}
+    problems = [
+        Problem(
+            "env.missing",
+            where,
+            f"no env value {name!r}{close_match(name, env) or f'; give it with -e {name}=…'}",
+        )
+        for name, where in missing.items()
+    ]
+    return list(located(plan.flow, problems))
 
 
 def problem_json(flow: str, problem: Problem) -> dict[str, Json]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runner.cli.options import Options
@@ -17,6 +18,9 @@ from runner.core.request import FORBIDDEN_IN_VALUE, HEADER_NAME
 from runner.errors import FlowError, Place, Problem
 from runner.runtime.files import read_document
 from runner.runtime.loading import LoadSettings
+
+if TYPE_CHECKING:
+    from runner.runtime.http import HttpSettings
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ def gather(options: Options, environ: Mapping[str, str]) -> Given:
     for text in options.header:
         _add_header(text, given)
     given.problems += _flaws(options)
+    given.problems += _rule_flaws(options, environ)
     return given
 
 
@@ -124,7 +129,7 @@ def read_env(
     env: dict[str, str] = {}
     for path in files:
         try:
-            env.update(_env_file(path, problems))
+            env.update(env_file(path, problems))
         except FlowError as error:
             problems += _under(f"--env-file {path}", error)
     for text in flags:
@@ -141,7 +146,7 @@ def read_env(
     return env
 
 
-def _env_file(path: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
+def env_file(path: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
     """Yield the pairs of a dotenv file. Values are taken as they stand: nothing is looked up for `$NAME`."""
     text = _text_of(read_document(path, MAX_BYTES), path)
 
@@ -188,16 +193,51 @@ def _add_header(text: str, given: Given) -> None:
 
 
 def _flaws(options: Options) -> Iterator[Problem]:
-    for flag, url in (("--base-url", options.base_url), ("--otlp-endpoint", options.otlp_endpoint)):
+    yield from url_flaws({"--base-url": options.base_url, "--otlp-endpoint": options.otlp_endpoint})
+    yield from folder_flaws(options)
+    yield from tls_flaws(options)
+
+
+def url_flaws(urls: Mapping[str, str | None]) -> Iterator[Problem]:
+    """Yield a problem for each flag whose url is none."""
+    for flag, url in urls.items():
         if url is not None and not _is_http(url):
             what = f"{mask_url(url)!r} is no http:// or https:// url"
             yield Problem("usage.url", flag, what)
-    yield from folder_flaws(options)
+
+
+def tls_flaws(options: Options) -> Iterator[Problem]:
+    """Yield a problem for each file of a certificate that is not there."""
     if options.key is not None and options.cert is None:
         yield Problem("usage.key", "--key", "belongs to the certificate of --cert, which is missing")
     for flag, path in (("--cacert", options.cacert), ("--cert", options.cert), ("--key", options.key)):
         if path is not None and not Path(path).is_file():
             yield Problem("usage.file", flag, f"there is no file {path!r}")
+
+
+def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
+    """Return how to reach servers, as the flags and the proxy variables say."""
+    from runner.runtime.http import HttpSettings
+    from runner.runtime.policy import ProxyRules
+    from runner.runtime.tls import TlsOptions
+
+    def path(given: str | None) -> Path | None:
+        return None if given is None else Path(given)
+
+    settings = HttpSettings()
+    return HttpSettings(
+        tls=TlsOptions(path(options.cacert), options.insecure, path(options.cert), path(options.key)),
+        proxies=ProxyRules.from_environment(environ),
+        max_response=options.max_response or settings.max_response,
+    )
+
+
+def _rule_flaws(options: Options, environ: Mapping[str, str]) -> list[Problem]:
+    from runner.runtime.policy import ProxyRules
+    from runner.runtime.router import read_rules
+
+    proxies = ProxyRules.from_environment(environ)
+    return read_rules(options.map, options.allow_host, deny_private=options.deny_private, proxies=proxies)[1]
 
 
 def folder_flaws(options: Options) -> Iterator[Problem]:
@@ -212,6 +252,7 @@ def load_settings(options: Options) -> LoadSettings:
     return LoadSettings(
         max_bytes=options.max_document or MAX_BYTES,
         allow_files=tuple(Path(folder) for folder in options.allow_files),
+        dialect=options.source,
     )
 
 

@@ -22,6 +22,7 @@ _STYLES: Final[dict[Role, str]] = {
     "skipped": "yellow",
     "running": "cyan",
     "faint": "dim",
+    "critical": "magenta",
 }
 
 

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Sequence
 
-TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
-if TYPE_CHECKING:
-    from typing import Final, NoReturn
+from runner.cli.flags import TYPE_CHECKING, add_database, add_tls, count, milliseconds, seconds, size
+from runner.cli.options_remote import add_pull, add_push, add_upload
+from runner.cli.options_runs import add_runs
 
-_SIZE: Final = re.compile(r"([0-9]{1,15})\s*(?:(k|m|g)?(?:i?b)?)", re.IGNORECASE)
-_MOST_SECONDS: Final = 1e9
-_MOST_DIGITS: Final = 15
-_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+if TYPE_CHECKING:
+    from typing import Final, Literal, NoReturn
+
+# Flags whose files carry the name and the description.
+_FILES: Final = ("trace_out", "otlp_json", "junit", "html", "push")
 
 EXIT_CODES: Final = """\
 exit codes:
   0  the flow succeeded
   1  the flow failed
   2  the document, the inputs or the usage are wrong; nothing was sent
-  3  something around us failed: a file that was asked for was not written
+  3  something around us failed: a file that was asked for was not written, a trace not pushed
   4  timed out or cancelled
   70 a fault of the runner itself
+"""
+RESUME_EXAMPLE: Final = """\
+examples:
+  runner resume nightly-42 --state sqlite:///.runner/state.db
+  runner resume 01JSPK1SB6S622T6E1P9BBJTWP -e API_TOKEN --trace-out trace.json
+
+exit codes: as those of 'runner run'; 2 for a run that has ended, 3 for one that is carried on elsewhere
 """
 RUN_EXAMPLE: Final = f"""\
 examples:
   runner run flow.json -i username=jane -i password=@password.txt -e API_URL=https://api.example.com
   runner run flow.yaml --inputs inputs.json --env-file .env --trace-out trace.json
+  runner run flow.json --html trace.html --capture-bodies
   runner run flow.json --json | jq -r .status
 
 {EXIT_CODES}"""
@@ -36,15 +44,60 @@ CHECK_EXAMPLE: Final = """\
 examples:
   runner check flow.json
   runner check flows/*.yaml --strict --env-file .env
+  runner check flow.json --as gassapi
 
 exit codes:
   0  no errors (with --strict: no warnings either)
   2  errors were found
 """
+CONVERT_EXAMPLE: Final = """\
+examples:
+  runner convert flow.json --to react-flow -o drawing.json
+  runner convert drawing.json --to steps
+  runner convert flow.json --to versori-flow -o versori-flow.json
+
+exit codes:
+  0  done
+  2  the flow has errors
+  3  the file could not be written
+"""
+SHOW_EXAMPLE: Final = """\
+examples:
+  runner show trace.json
+  runner show trace.json --errors
+  runner show trace.json --step pay --json | jq '.traces[0].spans[0].durationMs'
+  runner show trace.json --html trace.html
+  runner show .runner/spool/*.jsonl --trace-out trace.json
+
+A terminal gets at most 200 rows of a trace, failures and the critical path first; a pipe gets all.
+
+exit codes:
+  0  the traces were shown, also those of runs that failed
+  2  a file is missing or holds no trace, or the usage is wrong
+  3  a file that was asked for was not written
+"""
 SCHEMA_EXAMPLE: Final = """\
 example:
   runner schema > flow.schema.json
 """
+TRACE_EXAMPLE: Final = """\
+example:
+  runner trace push .runner/spool/*.jsonl
+"""
+PUSH_EXAMPLE: Final = """\
+examples:
+  runner trace push .runner/spool/*.jsonl
+  runner trace push trace.json --otlp-endpoint http://127.0.0.1:4318 --new-ids --shift-to-now
+
+exit codes:
+  0  every span was delivered; spool files are removed
+  2  a file is no trace; nothing was sent
+  3  not every span was delivered; a spool file keeps the rest
+"""
+# Tests hold these to runner.platforms, which takes too long to import here.
+FROM: Final = ("steps", "react-flow")
+TO: Final = (*FROM, "versori-flow")
+JUDGES: Final = ("gassapi", "gassapi-observed")
 MAIN_EXAMPLE: Final = """\
 example:
   runner run flow.json -i username=jane -e API_URL=https://api.example.com
@@ -59,6 +112,10 @@ class Options(argparse.Namespace):
     command: str
     flow: str
     flows: list[str]
+    files: list[str]
+    errors: bool
+    min_ms: float | None
+    step: str | None
     input: list[str]
     inputs: str | None
     env: list[str]
@@ -67,7 +124,12 @@ class Options(argparse.Namespace):
     header: list[str]
     base_url: str | None
     run_id: str | None
+    state: str | None
+    take: list[str]
     trace_out: str | None
+    otlp_json: str | None
+    junit: str | None
+    html: str | None
     name: str | None
     description: str | None
     otlp: bool
@@ -80,6 +142,10 @@ class Options(argparse.Namespace):
     allow_files: list[str]
     cacert: str | None
     insecure: bool
+    map: list[str]
+    allow_host: list[str]
+    deny_private: bool
+    dry_run: bool
     cert: str | None
     key: str | None
     max_document: int | None
@@ -88,6 +154,44 @@ class Options(argparse.Namespace):
     max_steps: int | None
     no_color: bool
     strict: bool
+    new_ids: bool
+    shift_to_now: bool
+    keep: bool
+    source: str | None
+    judge: str | None
+    target: str | None
+    output: str | None
+    action: str
+    ids: list[str]
+    status: list[str]
+    of_flow: str | None
+    before: str | None
+    limit: int
+    older_than: float | None
+    from_step: str | None
+    failed: bool
+    start: bool
+    edited: str | None
+    new_id: str | None
+    file: str | None
+    act: Literal["delete", "duplicate", "toggle"] | None
+    id: str | None
+    only: str | None
+    ui: bool
+    paths: bool
+    yes: bool
+    push: str | None
+    platform_url: str | None
+    attempt_timeout: float | None
+    profile: str | None
+    token_file: str | None
+    trace_id: str | None
+    org: str | None
+    project: str | None
+    scheme: str | None
+    server: str | None
+    no_overwrite: bool
+    names: str | None
 
 
 class Parser(argparse.ArgumentParser):
@@ -121,8 +225,15 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, short, add in (
         ("run", "run a flow", _add_run),
+        ("resume", "carry on a run that was cut off", _add_resume),
+        ("runs", "look at the runs of a state database, end them, do them again", _add_runs),
         ("check", "tell what is wrong with flows, without running them", _add_check),
+        ("show", "show traces out of files", _add_show),
+        ("convert", "write a flow in the form of another program", _add_convert),
+        ("push", "send a trace to a platform", add_push),
+        ("pull", "fetch what a platform has", add_pull),
         ("schema", "print the JSON Schema of flow documents", _add_schema),
+        ("trace", "send traces out of files to OpenTelemetry", _add_trace),
     ):
         add(
             commands.add_parser(
@@ -140,10 +251,30 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a flow, and show its trace as a waterfall."
     parser.epilog = RUN_EXAMPLE
     parser.add_argument("flow", metavar="FLOW", help="the flow, a JSON or YAML file; - is standard input")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the requests as they would be sent, and send nothing"
+    )
     _add_given(parser)
     _add_results(parser)
+    add_upload(parser)
     _add_connections(parser)
     _add_limits(parser)
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s RUN [options]"
+    parser.description = "Carry on a run of the state database from its first unfinished step."
+    parser.epilog = RESUME_EXAMPLE
+    parser.add_argument("run_id", metavar="RUN", help="the run's id")
+    add_database(parser)
+    _add_env(parser)
+    _add_results(parser, kept=True)
+    _add_connections(parser, kept=True)
+    parser.set_defaults(max_response=None, dry_run=False)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    add_runs(parser, _formatter)
 
 
 def _add_given(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +303,25 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--base-url", metavar="URL", help="put before urls that start with /")
     group.add_argument("--run-id", metavar="ID", help="the run's id (default: a new ULID)")
+    _add_dialect(group)
     _add_folders(group)
+    _add_state(group)
+
+
+def _add_state(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--state",
+        metavar="URL",
+        help="keep the run in this database (sqlite:///FILE, postgresql://HOST/NAME), to resume it",
+    )
+    group.add_argument(
+        "--with",
+        dest="take",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file that only the run knows it needs, kept with it",
+    )
 
 
 def _add_folders(group: argparse._ActionsContainer) -> None:
@@ -182,6 +331,12 @@ def _add_folders(group: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         help="a folder that the flow may read files from, besides its own",
+    )
+
+
+def _add_dialect(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--from", dest="source", choices=FROM, help="what the flow's file must be (default: any)"
     )
 
 
@@ -203,51 +358,107 @@ def _add_env(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _add_results(parser: argparse.ArgumentParser) -> None:
+def _add_results(parser: argparse.ArgumentParser, *, kept: bool = False) -> None:
     group = parser.add_argument_group("what comes of it")
     group.add_argument(
         "--json", action="store_true", help="print the result as JSON, and nothing else, on stdout"
     )
     group.add_argument("--quiet", "-q", action="store_true", help="print only what went wrong")
-    group.add_argument("--trace-out", metavar="FILE", help="write the trace as IntegrationFlow JSON")
-    group.add_argument("--name", help="name in that file (default: the flow's)")
-    group.add_argument("--description", help="description in that file (default: the flow's)")
+    _add_files(group)
+    group.add_argument("--name", help="name in what is written (default: the flow's)")
+    group.add_argument("--description", help="description in what is written (default: the flow's)")
     group.add_argument(
         "--otlp", action="store_true", help="send the trace to OpenTelemetry, as OTEL_EXPORTER_OTLP_* say"
     )
     group.add_argument("--otlp-endpoint", metavar="URL", help="send it there; implies --otlp")
-    group.add_argument(
-        "--capture-bodies", action="store_true", help="keep bodies in the trace, masked and cut"
-    )
-    group.add_argument("--no-outputs", action="store_true", help="keep the outputs of steps out of the trace")
+    if not kept:  # else it was said when the run began
+        group.add_argument(
+            "--capture-bodies", action="store_true", help="keep bodies in the trace, masked and cut"
+        )
+        group.add_argument(
+            "--no-outputs", action="store_true", help="keep the outputs of steps out of the trace"
+        )
     group.add_argument("--no-color", action="store_true", help="no colours; the same as NO_COLOR=1")
 
 
-def _add_connections(parser: argparse.ArgumentParser) -> None:
+def _add_connections(parser: argparse.ArgumentParser, *, kept: bool = False) -> None:
     group = parser.add_argument_group(
         "connections", "Proxies are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
     )
-    group.add_argument("--cacert", metavar="FILE", help="trust this authority (PEM), besides the system's")
-    group.add_argument("--insecure", action="store_true", help="do not check certificates at all")
-    group.add_argument("--cert", "--client-cert", metavar="FILE", help="client certificate (PEM)")
-    group.add_argument("--key", metavar="FILE", help="its key, where the certificate's file does not hold it")
+    for flag, form, what in (
+        ()
+        if kept
+        else (
+            (
+                "--map",
+                "HOST[:PORT]=HOST[:PORT]",
+                "connect there instead; Host header and certificate name stay those of the url",
+            ),
+            (
+                "--allow-host",
+                "PATTERN[:PORT]",
+                "send only to hosts that match one of these, such as '*.example.com'",
+            ),
+        )
+    ):
+        group.add_argument(flag, metavar=form, action="append", default=[], help=what)
+    if not kept:
+        group.add_argument(
+            "--deny-private",
+            action="store_true",
+            help="connect to public addresses only, not within networks",
+        )
+    add_tls(group)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits", "Sizes are bytes; 512k and 20MiB work as well.")
-    group.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="end the run after this time")
+    group.add_argument("--timeout", metavar="SECONDS", type=seconds, help="end the run after this time")
     for flag, what in (
         ("--max-document", "the flow's file (default 20MiB)"),
         ("--max-response", "the body of an answer, unpacked (default 10MiB)"),
         ("--max-text", "a text made from a template (default 1MiB)"),
     ):
-        group.add_argument(flag, metavar="SIZE", type=_size, help=f"most for {what}")
+        group.add_argument(flag, metavar="SIZE", type=size, help=f"most for {what}")
     group.add_argument(
         "--max-steps",
         metavar="N",
-        type=_count,
+        type=count,
         help="most steps, items and polls in a run (default 10000, or twice the flow's steps)",
     )
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s FILE... [options]"
+    parser.description = (
+        "Show traces out of files: IntegrationFlow, OTLP/JSON, lines of either, and what was not delivered."
+    )
+    parser.epilog = SHOW_EXAMPLE
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file of traces; - is standard input")
+    parser.add_argument("--errors", action="store_true", help="only what failed, with what it is part of")
+    parser.add_argument(
+        "--min-ms", metavar="N", type=milliseconds, help="only what took at least so many milliseconds"
+    )
+    parser.add_argument("--step", metavar="ID", help="only this step and what is below it")
+    parser.add_argument("--json", action="store_true", help="print the traces as one JSON object")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print only what went wrong")
+    _add_files(parser)
+    parser.add_argument("--no-color", action="store_true", help="no colours; the same as NO_COLOR=1")
+    parser.add_argument(
+        "--max-document", metavar="SIZE", type=size, help="most for a file of traces (default 256MiB)"
+    )
+
+
+def _add_files(group: argparse._ActionsContainer) -> None:
+    """Add the flags that ask for files made of traces; `runner.cli.artefacts` writes them."""
+    group.add_argument("--trace-out", metavar="FILE", help="write the trace as IntegrationFlow JSON")
+    group.add_argument(
+        "--otlp-json", metavar="FILE", help="write the trace as OTLP/JSON, which Jaeger and others open"
+    )
+    group.add_argument(
+        "--junit", metavar="FILE", help="write a JUnit report for CI: a test case for each step"
+    )
+    group.add_argument("--html", metavar="FILE", help="write a page to look at the trace in a browser")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -255,12 +466,33 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Tell what is wrong with flows, without sending anything."
     parser.epilog = CHECK_EXAMPLE
     parser.add_argument("flows", metavar="FLOW", nargs="+", help="a JSON or YAML file; - is standard input")
+    _add_dialect(parser)
     _add_env(parser)
     _add_folders(parser)
+    parser.add_argument(
+        "--as",
+        dest="judge",
+        choices=JUDGES,
+        help="tell what this platform would refuse instead, in its words; -observed: as its server does it",
+    )
     parser.add_argument("--strict", action="store_true", help="let warnings count as errors")
     parser.add_argument("--json", action="store_true", help="print the problems as a JSON list")
     parser.add_argument(
-        "--max-document", metavar="SIZE", type=_size, help="most for a flow's file (default 20MiB)"
+        "--max-document", metavar="SIZE", type=size, help="most for a flow's file (default 20MiB)"
+    )
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s FLOW --to DIALECT [options]"
+    parser.description = "Write a flow in the form of another program. versori-flow is a picture of the flow."
+    parser.epilog = CONVERT_EXAMPLE
+    parser.add_argument("flow", metavar="FLOW", help="a JSON or YAML file; - is standard input")
+    parser.add_argument("--to", dest="target", choices=TO, required=True, help="what to write")
+    _add_dialect(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
+    _add_folders(parser)
+    parser.add_argument(
+        "--max-document", metavar="SIZE", type=size, help="most for a flow's file (default 20MiB)"
     )
 
 
@@ -271,42 +503,50 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.epilog = SCHEMA_EXAMPLE
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text[:_MOST_DIGITS]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text[:_MOST_DIGITS])
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    size = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else 0
-    if not size:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500000, 512k or 20MiB")
-    return size
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Do something with traces that are in files."
+    parser.epilog = TRACE_EXAMPLE
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    push = verbs.add_parser(
+        "push", help="send them to OpenTelemetry", formatter_class=_formatter, allow_abbrev=False
+    )
+    push.usage = "%(prog)s FILE... [options]"
+    push.description = (
+        "Send traces to OpenTelemetry, as OTEL_EXPORTER_OTLP_* say: spool files, IntegrationFlow documents\n"
+        "and OTLP/JSON. They keep their ids, so that a backend can tell what it has already."
+    )
+    push.epilog = PUSH_EXAMPLE
+    push.add_argument("files", metavar="FILE", nargs="+", help="a trace; - is standard input")
+    push.add_argument("--otlp-endpoint", metavar="URL", help="send them there")
+    push.add_argument(
+        "--new-ids", action="store_true", help="send them as new traces, linked to the old ones"
+    )
+    push.add_argument("--shift-to-now", action="store_true", help="as if the last span had just ended")
+    push.add_argument("--keep", action="store_true", help="leave spool files as they are")
+    push.add_argument("--max-document", metavar="SIZE", type=size, help="most for a file (default 256MiB)")
 
 
 def parse(argv: Sequence[str]) -> Options:
     """Return the flags; leaves with 2 when they are wrong, and with 0 after --help."""
     parser = make_parser()
+    if argv[:1] == ["runs"] and (
+        len(argv) == 1 or (argv[1].startswith("-") and argv[1] not in ("-h", "--help"))
+    ):
+        argv = ["runs", "list", *argv[1:]]
     options = parser.parse_args(argv, namespace=Options())
     if not options.command and not options.version:
-        parser.error("a command is missing; try run, check or schema")
-    if options.command == "run" and options.trace_out is None:
-        unused = [
-            flag
-            for flag, value in (("--name", options.name), ("--description", options.description))
-            if value
-        ]
+        parser.error("a command is missing; try run, check, show, convert, push, pull, schema or trace")
+    if options.command == "run" and all(getattr(options, name) is None for name in _FILES):
+        unused = [flag for flag in ("--name", "--description") if getattr(options, flag.strip("-"))]
         if unused:
-            parser.error(f"{' and '.join(unused)} belong to the file of --trace-out, which is missing")
+            parser.error(f"{' and '.join(unused)}: there is no file to stand in; add --trace-out")
+    if options.command == "push":
+        _check_push(parser, options)
     return options
+
+
+def _check_push(parser: Parser, options: Options) -> None:
+    if options.act is not None and (options.file is not None or not (options.name or options.id)):
+        parser.error(f"push --{options.act} takes no FILE, and --name or --id of what is meant")
+    if options.act is None and options.file is None:
+        parser.error("push needs a FILE, or --delete")

@@ -19,6 +19,7 @@ _COLOURS: Final[dict[Role, str]] = {
     "skipped": "\x1b[33m",
     "running": "\x1b[36m",
     "faint": "\x1b[2m",
+    "critical": "\x1b[35m",
 }
 _PLAIN: Final = "\x1b[0m"
 
@@ -76,7 +77,7 @@ class Output:
 
 def _signs(stream: TextIO | None) -> Signs:
     try:
-        "".join([*UNICODE.states.values(), UNICODE.bar, UNICODE.last, UNICODE.more]).encode(
+        "".join([*UNICODE.states.values(), UNICODE.bar, UNICODE.last, UNICODE.more, UNICODE.critical]).encode(
             getattr(stream, "encoding", None) or "ascii"
         )
     except (UnicodeEncodeError, LookupError):

@@ -7,38 +7,39 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import partial
-from pathlib import Path
-from secrets import token_hex
-from typing import Final, NoReturn
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 import anyio
 
 from runner.cli import leave_at_once
+from runner.cli.artefacts import flaws, make_all, wanted
 from runner.cli.check import problems_of
-from runner.cli.given import Given, gather, load_settings
+from runner.cli.given import Given, gather, http_settings, load_settings
 from runner.cli.options import Options
 from runner.cli.output import Output, once, outputs, problem_line
-from runner.cli.summary import summary
+from runner.cli.summary import place_of, summary
 from runner.cli.watch import View, Watch
 from runner.core.result import RunResult
 from runner.core.text import MAX_TEXT
 from runner.core.trace import SpanRecord, to_bytes
-from runner.errors import FlowError, Problem, RunnerError, SurroundingsError, errors_of
-from runner.runtime.files import write_atomically
-from runner.runtime.http import HttpSettings
+from runner.errors import FencedError, FlowError, Problem, RunnerError, errors_of
 from runner.runtime.loading import LoadSettings, load
-from runner.runtime.policy import ProxyRules
 from runner.runtime.run import Run, RunSettings
-from runner.runtime.tls import TlsOptions
 from runner.runtime.tracing import Listener
 
+if TYPE_CHECKING:  # what not every run needs
+    from runner.cli.delivery import Delivery
+    from runner.cli.upload import Upload
+    from runner.core.trace_document import TraceDocument
+    from runner.runtime.state import LocalState
+
 EXITS: Final = {"succeeded": 0, "failed": 1, "cancelled": 4, "timed_out": 4}
+_METRICS: Final = frozenset(("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
 _WRONG: Final = 2
 _AROUND: Final = 3
-_HURRY: Final = 1.0  # seconds for delivering spans once the user wants to leave
 
 
 def main(options: Options, environ: Mapping[str, str]) -> int:
@@ -47,12 +48,11 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     Raises FlowError for everything that is found to be wrong before anything is sent.
     """
     out, err = outputs(environ, color=not options.no_color)
-    _hush()
-    command = RunCommand(options, environ, out, err)
-    return command.go(command.prepare())
+    hush()
+    return RunCommand(options, environ, out, err).main()
 
 
-def _hush() -> None:
+def hush() -> None:
     """Keep what the engine logs about its own faults off the screen; the step's error tells of them."""
     import logging
 
@@ -70,6 +70,18 @@ class RunCommand:
         self.screen = target
         self.watch = Watch(lines)
         self.delivery: Delivery | None = None
+        self.artefacts = wanted(options)
+        self.state: LocalState | None = None
+        self.upload: Upload | None = None
+
+    def main(self) -> int:
+        """Do it all; returns the exit code."""
+        try:
+            run = self.prepare()
+            return self.rehearse(run) if self.options.dry_run else self.go(run)
+        finally:
+            if self.state is not None:
+                self.state.close()
 
     def _screen(self) -> Output | None:
         """Return the terminal that the run is to be seen on while it goes on."""
@@ -86,16 +98,39 @@ class RunCommand:
         options = self.options
         given = gather(options, self.environ)
         limits = load_settings(options)
-        if options.trace_out is not None:
-            given.problems += trace_file_flaws(options.trace_out, options.flow)
+        given.problems += flaws(self.artefacts, [options.flow])
+        if options.push is not None:
+            from runner.cli.upload import Upload
+
+            self.upload = Upload(options, self.environ, self.err, given.problems)
         if given.problems:
             raise FlowError([*given.problems, *_flow_problems(options.flow, limits)])
-        if options.otlp or options.otlp_endpoint is not None:
-            try:
-                self.delivery = Delivery(self.environ, options.otlp_endpoint)
-            except SurroundingsError as error:
-                raise FlowError([Problem("usage.otlp", "--otlp", str(error))]) from error
-        return Run(load(options.flow, limits), given.inputs, self._settings(given, limits))
+        if not options.dry_run:
+            self.make_delivery()
+        settings = self._settings(given, limits)
+        if options.state is None or options.dry_run:
+            return Run(load(options.flow, limits), given.inputs, settings)
+        return self.open_state(options.state).take_in(options.flow, given.inputs, settings, options.take)
+
+    def open_state(self, url: str) -> LocalState:
+        """Return the state database; imports it."""
+        from runner.runtime.state import LocalState
+
+        self.state = LocalState(url, self.environ)
+        return self.state
+
+    def make_delivery(self) -> None:
+        """Make what sends spans and metrics to a collector, if that is wanted; raises FlowError."""
+        options = self.options
+        if options.otlp or options.otlp_endpoint is not None or not _METRICS.isdisjoint(self.environ):
+            from runner.cli.delivery import Delivery
+
+            self.delivery = Delivery.asked_for(options, self.environ)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Who is told about the spans."""
+        return [self.watch] if self.delivery is None else [self.watch, self.delivery]
 
     def _settings(self, given: Given, limits: LoadSettings) -> RunSettings:
         options = self.options
@@ -112,12 +147,15 @@ class RunCommand:
             max_text=options.max_text or MAX_TEXT,
             load=limits,
             http=http_settings(options, self.environ),
+            map_hosts=options.map,
+            allow_hosts=options.allow_host,
+            deny_private=options.deny_private,
             traceparent=self.environ.get("TRACEPARENT"),
             tracestate=self.environ.get("TRACESTATE", ""),
             trigger="cli",
             outputs=not options.no_outputs,
             capture_bodies=options.capture_bodies,
-            listeners=[self.watch] if self.delivery is None else [self.watch, self.delivery],
+            listeners=self.listeners,
         )
 
     # --- while
@@ -126,10 +164,28 @@ class RunCommand:
         """Run to the end and report; returns the exit code."""
         if signal.getsignal(signal.SIGINT) is leave_at_once:
             signal.signal(signal.SIGINT, self._leave_at_once)  # which knows about the screen
+        if self.delivery is not None:
+            self.delivery.keep_for(run.run_id)
+        self._warn(run)
+        return anyio.run(self._go, run)
+
+    def _warn(self, run: Run) -> None:
         if not self.options.quiet:
             for problem in once(run.warnings):
                 self.err.line(problem_line(problem))
-        return anyio.run(self._go, run)
+
+    def rehearse(self, run: Run) -> int:
+        """Print what a run would send; returns the exit code."""
+        from runner.cli.dry_run import show
+
+        options = self.options
+        self._warn(run)
+        unused = [artefact.flag for artefact in self.artefacts]
+        unused += ["--otlp"] * (options.otlp or options.otlp_endpoint is not None)
+        unused += ["--state"] * (options.state is not None) + ["--push"] * (options.push is not None)
+        if unused and not options.quiet:
+            self.err.line(f"a dry run makes no trace and keeps nothing; {', '.join(unused)}: not done")
+        return show(run, self.out, as_json=options.json, quiet=options.quiet)
 
     async def _go(self, run: Run) -> int:
         view = self._view(run)
@@ -138,14 +194,15 @@ class RunCommand:
         except BaseException as error:
             if view is not None:
                 view.close([])  # gives the cursor back
-            if isinstance(error, Exception) and (trouble := self._write_trace(run)):
-                self.err.line(trouble)  # a fault of ours: what there is may tell of it
+            if isinstance(error, Exception):  # a fault of ours: what there is may tell of it
+                for trouble in make_all(self.artefacts, RunSource(run, self.options)).troubles:
+                    self.err.line(trouble)
             raise
         if isinstance(ended, RunnerError):
             if view is not None:
                 view.close([])
             self.err.line(str(ended))
-            return _WRONG
+            return _AROUND if isinstance(ended, FencedError) else _WRONG
         code = self._finish(run, ended, view)
         if ended.status in ("cancelled", "timed_out"):
             _leave_threads(code)
@@ -165,6 +222,8 @@ class RunCommand:
                 group.start_soon(self._obey_signals, run)
             if view is not None:
                 group.start_soon(view.keep_drawing)
+            if self.state is not None:
+                group.start_soon(self.state.keep_alive)
             ended: RunResult | RunnerError
             try:
                 ended = await run.execute()
@@ -200,32 +259,27 @@ class RunCommand:
     # --- after
 
     def _finish(self, run: Run, result: RunResult, view: View | None) -> int:
-        trouble = self._write_trace(run)
-        self._report(run, result, view, trace_file=None if trouble else self.options.trace_out)
+        source = RunSource(run, self.options)
+        made = make_all(self.artefacts, source)
+        self._report(run, result, view, made.told)
+        if self.upload is not None:
+            out = self.err if self.options.json else self.out
+            made.troubles += self.upload.finish(source, result.status, out)
         code = EXITS[result.status]
         if self.delivery is not None:
-            hurry = _HURRY if result.status == "cancelled" else None
-            if undelivered := self.delivery.finish(hurry):
-                self.err.line(run.masker.mask(undelivered))
+            for told in self.delivery.finish(hurry=result.status == "cancelled"):
+                text = run.masker.mask(told.text)
+                if told.lost:
+                    made.troubles.append(text)
+                elif not (told.minor and self.options.quiet):
+                    self.err.line(text)
         if self.out.trouble:
-            trouble = f"{trouble}\n" * bool(trouble) + f"cannot write standard output: {self.out.trouble}"
-        for line in trouble.splitlines():
+            made.troubles.append(f"cannot write standard output: {self.out.trouble}")
+        for line in made.troubles:
             self.err.line(line)
-        return code or (_AROUND if trouble else 0)
+        return code or (_AROUND if made.troubles else 0)
 
-    def _write_trace(self, run: Run) -> str:
-        """Write the trace if it was asked for; returns what went wrong."""
-        options = self.options
-        if options.trace_out is None:
-            return ""
-        try:
-            write = partial(run.write_trace, name=options.name, description=options.description)
-            write_atomically(Path(options.trace_out), write)
-        except SurroundingsError as error:
-            return str(error)
-        return ""
-
-    def _report(self, run: Run, result: RunResult, view: View | None, *, trace_file: str | None) -> None:
+    def _report(self, run: Run, result: RunResult, view: View | None, told: Sequence[str]) -> None:
         options, waterfall, now = self.options, self.watch.waterfall, run.recorder.now()
         if view is not None and self.screen is not None:
             view.close(waterfall.rows(self.screen.width, now, self.screen.signs))
@@ -236,103 +290,43 @@ class RunCommand:
         elif not options.quiet and self.screen is not self.out:
             self.out.rows(waterfall.rows(self.out.width, now, self.out.signs))
         if not options.quiet or not (result.ok or options.json):
-            target.rows(summary(result, waterfall, run.plan, target.signs, trace_file))
+            target.rows(summary(result, waterfall, run.plan, target.signs, told))
 
 
-class Delivery(Listener):
-    """Sends the spans of the run to OpenTelemetry, unless the standard switches say that it is not wanted.
+class RunSource:
+    """The trace of a run, for the files that are made of it."""
 
-    Raises SurroundingsError when they make no sense.
-    """
+    def __init__(self, run: Run, options: Options) -> None:
+        self._run = run
+        self._name, self._description = options.name, options.description
 
-    def __init__(self, environ: Mapping[str, str], endpoint: str | None) -> None:
-        from runner.runtime.otlp import OtlpDelivery
+    @property
+    def title(self) -> str:
+        """The name of the flow, or the one that was given."""
+        return self._run.masker.mask(self._run.plan.flow.label if self._name is None else self._name)
 
-        self._environ = environ
-        self._delivery = OtlpDelivery(endpoint=endpoint)
-        self._wanted: bool | None = None
+    def traces(self) -> Sequence[TraceDocument]:
+        """Return it alone; it is read anew from what the run has kept of it."""
+        return [self._trace]
 
-    def sealed(self, record: SpanRecord) -> None:
-        """Queue the span."""
-        if self._wanted is None:
-            self._wanted = self._is_wanted(record.trace_id)
-        if self._wanted:
-            self._delivery.sealed(record)
+    def records(self) -> Sequence[SpanRecord]:
+        """Return its spans."""
+        return self._trace.records
 
-    def _is_wanted(self, trace_id: int) -> bool:
-        from runner.core.trace import parse_traceparent
-        from runner.runtime.otlp import wanted
+    @cached_property
+    def _trace(self) -> TraceDocument:
+        from runner.core.trace_document import TraceDocument
 
-        parent = parse_traceparent(self._environ.get("TRACEPARENT"))
-        return wanted(self._environ, trace_id, parent_sampled=parent.sampled if parent else None)
+        flow = self._run.integration_flow(self._name, self._description)
+        return TraceDocument(flow.name, flow.description, flow.spans, "integration-flow")
 
-    def finish(self, timeout: float | None) -> str:
-        """Deliver what is queued; returns one line when not everything arrived.
+    def write_integration_flow(self, file: BinaryIO) -> None:
+        """Write the trace span by span."""
+        self._run.write_trace(file, self._name, self._description)
 
-        A signal ends the waiting. It does not change how the run went.
-        """
-        from runner.runtime.otlp import TIMEOUT
-
-        try:
-            with _raised(signal.SIGTERM):
-                delivered, failed = self._delivery.close(TIMEOUT if timeout is None else timeout)
-        except KeyboardInterrupt:
-            self._delivery.reason = self._delivery.reason or "interrupted"
-            delivered, failed = self._delivery.close(0)
-        if not failed:
-            return ""
-        return f"{failed} of {delivered + failed} spans were not delivered: {self._delivery.reason}"
-
-
-@contextmanager
-def _raised(number: signal.Signals) -> Iterator[None]:
-    """Let a signal that would end the process raise KeyboardInterrupt, as SIGINT does."""
-    if threading.current_thread() is not threading.main_thread() or (
-        signal.getsignal(number) is not signal.SIG_DFL  # somebody takes it, or it is ignored
-    ):
-        yield
-        return
-    signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, signal.SIG_DFL)
-
-
-def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
-    """Return how to reach servers, as the flags and the proxy variables say."""
-
-    def path(given: str | None) -> Path | None:
-        return None if given is None else Path(given)
-
-    settings = HttpSettings()
-    return HttpSettings(
-        tls=TlsOptions(path(options.cacert), options.insecure, path(options.cert), path(options.key)),
-        proxies=ProxyRules.from_environment(environ),
-        max_response=options.max_response or settings.max_response,
-    )
-
-
-def trace_file_flaws(trace_out: str, flow: str) -> list[Problem]:
-    """Return why a trace cannot be written there; told before anything is sent."""
-    path = Path(trace_out)
-    try:
-        if flow != "-" and path.exists() and path.samefile(flow):
-            return [Problem("usage.trace_out", "--trace-out", f"{trace_out!r} is the flow itself")]
-        if trace_out == "-" or path.is_dir():
-            reason = "a folder" if path.is_dir() else "no file; for standard output name /dev/stdout"
-            return [Problem("usage.trace_out", "--trace-out", f"{trace_out!r} is {reason}")]
-        if path.exists() and not path.is_file():
-            return []
-        target = path.resolve()
-        trial = target.with_name(f".{target.name[:40]}.{token_hex(4)}.tmp")
-        trial.touch(exist_ok=False)
-        trial.unlink()
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "it is no usable path").lower()
-        what = f"cannot write {trace_out!r}: {reason}"
-        return [Problem("usage.trace_out", "--trace-out", what)]
-    return []
+    def locate(self, path: str, where: str) -> str:
+        """Return where in its file something stands."""
+        return str(place_of(self._run.plan, path, where) or "")
 
 
 def _flow_problems(flow: str, limits: LoadSettings) -> tuple[Problem, ...]:

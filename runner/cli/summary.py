@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -12,7 +12,18 @@ from runner.core import names
 from runner.core.compiled import FlowWork, Plan
 from runner.core.result import RunResult
 from runner.errors import Place
-from runner.report.waterfall import Role, Row, Signs, Waterfall, clean, duration
+from runner.report.waterfall import (
+    ROLES,
+    Hint,
+    Line,
+    Role,
+    Row,
+    Signs,
+    State,
+    Waterfall,
+    clean,
+    duration,
+)
 
 _TURN: Final = re.compile(r"\[[0-9]+\]|~[0-9]+|#[0-9]+")
 _REMEDIES: Final = {
@@ -30,25 +41,35 @@ _HINTS: Final = {
     names.EVENT_RETRY_WITHHELD: "not sent again after",
     names.EVENT_OUTPUT_MISSING: "an output is missing:",
 }
-_ROLES: Final[dict[str, Role]] = {"succeeded": "ok"}
 
 
 def summary(
-    result: RunResult, waterfall: Waterfall, plan: Plan, signs: Signs, trace_file: str | None
+    result: RunResult, waterfall: Waterfall, plan: Plan, signs: Signs, told: Sequence[str]
 ) -> list[Row]:
-    """Return the closing rows of a run; every text in them is masked."""
-    role = _ROLES.get(result.status, "failed")
-    sign = signs.states["ok" if result.ok else "failed"]
-    status = result.status.replace("_", " ")
-    first = f"{sign} {status} in {duration(result.duration_ms)}{_counted(result)}"
-    rows: list[Row] = [((first, role),)]
-    if not result.ok:
-        rows += [((f"  {clean(text, signs)}", role),) for text in _failure(waterfall, plan)]
-    rows += [((f"  {clean(text, signs)}", "skipped"),) for text in _hints(waterfall)]
-    rows.append(((f"  run {result.run_id}, trace {result.trace_id}", "faint"),))
-    if trace_file is not None:
-        rows.append(((f"  the trace is in {clean(trace_file, signs)}", "faint"),))
-    return rows
+    """Return the closing rows of a run, with what is `told` of files; every text in them is masked."""
+    first = f"{result.status.replace('_', ' ')} in {duration(result.duration_ms)}{_counted(result)}"
+    line = waterfall.failure
+    failed: Iterable[str] = ()
+    if line is not None and not result.ok:
+        failed = failure_texts(line, waterfall.cut, place_of(plan, line.path, line.where))
+    about = [f"run {result.run_id}, trace {result.trace_id}", *told]
+    state: State = "ok" if result.ok else "failed"
+    return [
+        closing_row(state, first, signs),
+        *further_rows(failed, ROLES[state], signs),
+        *further_rows(hint_texts(waterfall.hints), "skipped", signs),
+        *further_rows(about, "faint", signs),
+    ]
+
+
+def closing_row(state: State, text: str, signs: Signs) -> Row:
+    """Return the row that says how it went."""
+    return ((f"{signs.states[state]} {text}", ROLES[state]),)
+
+
+def further_rows(texts: Iterable[str], role: Role, signs: Signs) -> list[Row]:
+    """Return a row below it for each text."""
+    return [((f"  {clean(text, signs)}", role),) for text in texts]
 
 
 def _counted(result: RunResult) -> str:
@@ -59,24 +80,25 @@ def _counted(result: RunResult) -> str:
     return f": {shown}" if shown else ""
 
 
-def _failure(waterfall: Waterfall, plan: Plan) -> Iterator[str]:
-    line = waterfall.failure
-    if line is None:
-        return
+def failure_texts(line: Line, cut: Sequence[str], place: Place | None) -> Iterator[str]:
+    """Yield what something failed of, where that stands, and what to do about it."""
     if line.state in ("cancelled", "timed_out"):
-        if waterfall.cut:
-            yield f"cut off: {', '.join(waterfall.cut)}"
+        if cut:
+            yield f"cut off: {', '.join(cut)}"
         return
-    yield f"step {line.path}: {line.text}"
-    place = place_of(plan, line.path, line.where)
+    told = f": {line.text}" * bool(line.text)
+    yield f"step {line.path}{told}" if line.path else f"span {line.name}{told}"
     where = " ".join(str(one) for one in (place, line.where) if one)
-    yield f"  at {where} ({line.code})" if where else f"  ({line.code})"
+    code = f" ({line.code})" * bool(line.code)
+    if where or code:
+        yield f"  at {where}{code}" if where else f" {code}"
     if line.code in _REMEDIES:
         yield f"  {_REMEDIES[line.code]}"
 
 
-def _hints(waterfall: Waterfall) -> Iterator[str]:
-    for hint in waterfall.hints:
+def hint_texts(hints: Iterable[Hint]) -> Iterator[str]:
+    """Yield what did not fail anything and should be known all the same."""
+    for hint in hints:
         yield f"step {hint.step}: {_HINTS[hint.event]} {hint.text}"
 
 

@@ -73,6 +73,10 @@ Interruption: TypeAlias = Literal["cancelled", "timed_out"]
 class Container(Protocol):
     """What a child reports to."""
 
+    @property
+    def stopped(self) -> str:
+        """Why nothing new may start here, empty while it may."""
+
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """Take note that the child under `key` has ended."""
 
@@ -80,7 +84,7 @@ class Container(Protocol):
         """Start the child under `key`, which has its slots."""
 
     def withdraw_child(self, key: int) -> None:
-        """End the child under `key`, which waits for its slots, as interrupted."""
+        """Take back the child under `key`, which waits for its slots while nothing new may start."""
 
 
 @dataclass(slots=True)
@@ -117,7 +121,11 @@ class Flowing(Protocol):
 
     @property
     def halted(self) -> bool:
-        """Whether nothing new may start."""
+        """Whether what runs is to end."""
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing new may start, while what runs may go on; empty without a failure."""
 
     def act(self, action: Action) -> None:
         """Hand an action to the engine."""

@@ -164,11 +164,15 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A command could not be carried out: a code of STEP_ERRORS and a message."""
+    """A command could not be carried out: a code of STEP_ERRORS and a message.
+
+    `final` tells that to ask again in the same run would be in vain.
+    """
 
     code: str
     message: str
     received_at: float = 0.0
+    final: bool = False
 
 
 Reply: TypeAlias = Response | NoResponse | Waited | Token | FileContent | Refused
@@ -213,6 +217,8 @@ Program: TypeAlias = Generator[Command, Reply, Outcome]
 
 def header(headers: Headers, name: str) -> str | None:
     """Return the value of a header, names compared without case; repeated ones joined by a comma."""
+    if not headers:
+        return None
     wanted = name.lower()
     found = [value for key, value in headers if key.lower() == wanted]
     return ", ".join(found) if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from runner.core.condition import Condition
 from runner.core.graph import Graph
@@ -13,6 +13,22 @@ from runner.core.reference import Reference
 from runner.core.retry import RetryPolicy
 from runner.core.template import Template, Tree
 from runner.errors import Problem, errors_of
+
+Outputs: TypeAlias = tuple[tuple[str, Output], ...]
+
+
+@dataclass(slots=True)
+class FormWork:
+    """A body of form fields."""
+
+    fields: Tree
+
+
+@dataclass(slots=True)
+class FileWork:
+    """A body that is read from a file."""
+
+    path: Template
 
 
 @dataclass(slots=True)
@@ -26,35 +42,56 @@ class PartWork:
 
 
 @dataclass(slots=True)
-class HttpWork:
-    """What an HTTP step sends, and what it takes for success. `timeout` is seconds.
+class MultipartWork:
+    """A body of several parts, each with its name."""
 
-    `rendered` are the parts of the request that are not constant.
-    """
+    parts: tuple[tuple[str, PartWork], ...]
+
+
+# A tree is a body of JSON, a template one of text.
+BodyWork: TypeAlias = Tree | Template | FormWork | FileWork | MultipartWork | None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTerms:
+    """How requests are sent, and what is success; steps with equal terms share them. `timeout` is seconds."""
 
     method: str
-    url: Template
-    path_template: str | None
     policy: RetryPolicy
     timeout: float
     accepted: tuple[range, ...]
     expected: str
+    keyed: bool
+    follow_redirects: bool
+    base_url: Template | None
+    folder: str
+
+
+@dataclass(slots=True)
+class AuthWork:
+    """Credentials, and the ``url.template`` of the request for a token where one is needed."""
+
+    settings: Tree
+    token_template: str | None = None
+
+
+@dataclass(slots=True)
+class HttpWork:
+    """What an HTTP step sends, and what it reads from the answer.
+
+    `rendered` are the parts of the request that are not constant.
+    """
+
+    terms: HttpTerms
+    url: Template
+    path_template: str | None
     headers: Tree | None = None
     query: Tree | None = None
-    body: Tree | None = None
-    body_text: Template | None = None
-    form: Tree | None = None
-    parts: tuple[tuple[str, PartWork], ...] | None = None
-    body_file: Template | None = None
-    auth: Tree | None = None
-    token_template: str | None = None
-    base_url: Template | None = None
-    keyed: bool = False
-    follow_redirects: bool = True
+    body: BodyWork = None
+    auth: AuthWork | None = None
     assertions: tuple[Condition, ...] = ()
-    outputs: tuple[tuple[str, Output], ...] = ()
+    outputs: Outputs = ()
     until: UntilWork | None = None
-    folder: str = ""
     rendered: tuple[Template | Tree, ...] = ()
 
 
@@ -89,12 +126,30 @@ class FlowWork:
 Work: TypeAlias = HttpWork | ConditionWork | FlowWork | Tree | None
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What few steps ask for; all others share `NONE`.
+
+    `secret` are the outputs that are masked, `limit` the items of a forEach at once; `continues` tells
+    that a failure is handled. `delay` is seconds.
+    """
+
+    for_each: Tree | None = None
+    limit: int = 1
+    condition_per_item: bool = False
+    delay: float = 0.0
+    secret: frozenset[str] = frozenset()
+    continues: bool = False
+
+
+NONE: Final = Extras()
+
+
 @dataclass(slots=True)
 class StepPlan:
-    """A compiled step; it does not hold on to the document.
+    """A compiled step; it does not hold on to the document, and there may be 100 000 of them.
 
-    `needs` are the positions of the steps whose outputs it must have, `secret` its outputs that are
-    masked, `limit` the items of a forEach at once; `continues` tells that its failure is handled.
+    `needs` are the positions of the steps whose outputs it must have.
     """
 
     index: int
@@ -103,13 +158,8 @@ class StepPlan:
     kind: StepKind
     work: Work = None
     condition: Condition | None = None
-    condition_per_item: bool = False
-    for_each: Tree | None = None
     needs: tuple[int, ...] = ()
-    secret: frozenset[str] = frozenset()
-    delay: float = 0.0
-    limit: int = 1
-    continues: bool = False
+    extras: Extras = NONE
 
     @property
     def where(self) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, Literal
 
@@ -61,6 +61,7 @@ class Document:
     """A document that was read: its value, the name of its file, its bytes (none if given as a value).
 
     A document inside a text of another one has that one as `outer` and its path there as `within`.
+    Of a value that was made from another form, `spell` turns a path into that of the form in the text.
     """
 
     value: Json
@@ -70,6 +71,7 @@ class Document:
     max_depth: int = MAX_DEPTH
     outer: Document | None = None
     within: str = ""
+    spell: Callable[[str], str] | None = None
     _warnings: tuple[Problem, ...] | None = None
 
     @classmethod
@@ -105,12 +107,13 @@ class Document:
         return self._locate_all([path], key=key)[path]
 
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the problems with the places of their `where`; one pass over the text for all of them."""
+        """Return the problems with places, and `where` as it is in the text; one pass over it for all."""
         kept = tuple(problems)
         places = self._locate_all([problem.where for problem in kept if problem.place is None])
-        return tuple(
-            problem if problem.place is not None else problem.at(places[problem.where]) for problem in kept
-        )
+        located = (one if one.place is not None else one.at(places[one.where]) for one in kept)
+        if self.spell is None:
+            return tuple(located)
+        return tuple(replace(one, where=self.spell(one.where)) for one in located)
 
     def embedded(self, path: str, text: str) -> Document:
         """Return the document inside a text of this one, such as the `flow_data` of an API row.
@@ -139,7 +142,8 @@ class Document:
         if self.data is None or not paths:
             return dict.fromkeys(paths)
         wanted: Wanted = {}
-        keys = {path: split(path) for path in paths}
+        spell = self.spell or str
+        keys = {path: split(spell(path)) for path in paths}
         for parts in keys.values():
             below = wanted
             for part in parts:

@@ -43,6 +43,8 @@ class Expression:
         """
         from jinja2 import UndefinedError
 
+        if (instead := scope.stand_in(self.text, self.references)) is not NOTHING:
+            return instead
         limit = scope.run.max_text
         found = {reference.root: scope.root(reference.root) for reference in self.references}
         roots = {name: value for name, value in found.items() if value is not NOTHING}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from runner.core.commands import Outcome
-from runner.core.model import Edge, Flow, Join, Step
+from runner.core.model import Flow, Join, Step, StepKind
 from runner.core.text import close_match
 from runner.errors import Problem
 
@@ -79,7 +79,7 @@ def is_taken(when: str, outcome: Outcome) -> bool:
     match when:
         case "decided":
             return True
-        case "done":
+        case "done" | "next":
             return outcome.reason != "unreached"
         case "success":
             return outcome.status == "succeeded"
@@ -91,33 +91,48 @@ def is_taken(when: str, outcome: Outcome) -> bool:
             return outcome.taken == when
 
 
-def build_graph(
-    flow: Flow, positions: Mapping[str, int], data: Mapping[int, Sequence[int]], problems: list[Problem]
-) -> Graph:
-    """Build the graph of a flow; `data` are the steps whose outputs a step uses, by position.
+class Node(Protocol):
+    """What the graph has to know of a compiled step."""
 
-    Adds to `problems`: unknown step ids, edges that cannot be taken, cycles, steps never reached.
+    id: str
+    kind: StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the edges of a flow follow from, by position: its steps, and those that say more of edges.
+
+    `data` are the steps whose outputs a step uses.
     """
-    size = len(flow.steps)
+
+    flow: Flow
+    steps: Sequence[Node]
+    written: Mapping[int, Step]
+    positions: Mapping[str, int]
+    data: Mapping[int, Sequence[int]]
+    problems: list[Problem]
+
+
+def build_graph(wiring: Wiring) -> Graph:
+    """Build the graph of a flow; unknown ids, edges never taken, cycles, steps never reached are problems."""
+    flow, written, positions = wiring.flow, wiring.written, wiring.positions
+    size = len(wiring.steps)
     graph = Graph(size, array("i", [NOWHERE]) * size, array("i", [0]) * size)
-    listed = _listed_targets(flow, positions)
-    edges_each = {positions.get(edge.target) for edge in flow.edges if edge.join == "each"}
-    graph.each = frozenset(node for node in listed if flow.steps[node].join == "each" or node in edges_each)
-    graph.max_visits = {node: flow.steps[node].max_visits or 1 for node in graph.each}
+    listed = {positions[edge.target] for edge in flow.edges if edge.target in positions}
+    each = {positions.get(edge.target) for edge in flow.edges if edge.join == "each"}
+    each |= {node for node, step in written.items() if step.join == "each"}
+    graph.each = frozenset(listed & each)
+    graph.max_visits = {node: (node in written and written[node].max_visits) or 1 for node in graph.each}
     if not flow.config.parallel:
         _chain(graph, listed)
-    _add_edges(graph, flow, positions, problems)
-    _add_dependencies(graph, flow, positions, problems)
+    _add_edges(graph, wiring)
+    _add_dependencies(graph, wiring)
     if flow.config.parallel or listed:
-        _add_data(graph, data)
+        _add_data(graph, wiring.data)
     if graph.arcs:
-        _refuse_cycles(graph, flow, problems)
-        _refuse_unreachable(graph, flow, problems)
+        _refuse_cycles(graph, wiring)
+        _refuse_unreachable(graph, wiring)
     return graph
-
-
-def _listed_targets(flow: Flow, positions: Mapping[str, int]) -> set[int]:
-    return {positions[edge.target] for edge in flow.edges if edge.target in positions}
 
 
 def _chain(graph: Graph, listed: set[int]) -> None:
@@ -131,9 +146,10 @@ def _chain(graph: Graph, listed: set[int]) -> None:
         previous = node
 
 
-def _add_edges(graph: Graph, flow: Flow, positions: Mapping[str, int], problems: list[Problem]) -> None:
+def _add_edges(graph: Graph, wiring: Wiring) -> None:
     known: set[tuple[int, Arc]] = set()
-    for number, edge in enumerate(flow.edges):
+    positions, problems = wiring.positions, wiring.problems
+    for number, edge in enumerate(wiring.flow.edges):
         where = f"edges[{number}]"
         ends = [(edge.source, "from"), (edge.target, "to")]
         missing = [(name, side) for name, side in ends if name not in positions]
@@ -143,25 +159,20 @@ def _add_edges(graph: Graph, flow: Flow, positions: Mapping[str, int], problems:
         if missing:
             continue
         source, target = positions[edge.source], positions[edge.target]
-        _check_when(edge, flow.steps[source], f"{where}.when", problems)
-        group: Join = "each" if target in graph.each else edge.join or flow.steps[target].join or "any"
+        if edge.when in ("true", "false") and wiring.steps[source].kind != "condition":
+            what = f"step {edge.source!r} is not a condition step; take 'success', 'failure' or 'done'"
+            problems.append(Problem("edge.when", f"{where}.when", what))
+        joined = wiring.written[target].join if target in wiring.written else None
+        group: Join = "each" if target in graph.each else edge.join or joined or "any"
         arc = Arc(target, edge.when, group, declared=True)
         if (source, arc) not in known:
             known.add((source, arc))
             graph.add(source, arc)
 
 
-def _check_when(edge: Edge, source: Step, where: str, problems: list[Problem]) -> None:
-    branches = edge.when in ("true", "false")
-    if branches and source.kind != "condition":
-        what = f"step {source.id!r} is not a condition step; take 'success', 'failure' or 'done'"
-        problems.append(Problem("edge.when", where, what))
-
-
-def _add_dependencies(
-    graph: Graph, flow: Flow, positions: Mapping[str, int], problems: list[Problem]
-) -> None:
-    for node, step in enumerate(flow.steps):
+def _add_dependencies(graph: Graph, wiring: Wiring) -> None:
+    flow, positions, problems = wiring.flow, wiring.positions, wiring.problems
+    for node, step in wiring.written.items():
         for number, name in enumerate(step.needs):
             where = f"steps[{node}].dependsOn[{number}]"
             if isinstance(step.depends_on, str):
@@ -185,7 +196,7 @@ def _add_data(graph: Graph, data: Mapping[int, Sequence[int]]) -> None:
             graph.add(source, Arc(node, "decided", "all", declared=False))
 
 
-def _refuse_cycles(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
+def _refuse_cycles(graph: Graph, wiring: Wiring) -> None:
     """Report the steps that wait for themselves; an edge into an `each` join waits for nothing."""
     waiting = array("i", [0]) * graph.size
     for node in range(graph.size):
@@ -203,12 +214,12 @@ def _refuse_cycles(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
     if decided == graph.size:
         return
     cycle = _on_a_cycle(graph, waiting)
-    ids = [flow.steps[node].id for node in (*cycle, cycle[0])]
+    ids = [wiring.steps[node].id for node in (*cycle, cycle[0])]
     if len(ids) > SHOWN_OF_A_CYCLE:
         ids[SHOWN_OF_A_CYCLE - 2 : -1] = [f"… {len(ids) - SHOWN_OF_A_CYCLE + 1} more …"]
     names = " -> ".join(ids)
     what = f"the steps {names} wait for each other; a loop needs join 'each' and maxVisits on its first step"
-    problems.append(Problem("graph.cycle", f"steps[{cycle[0]}]", what))
+    wiring.problems.append(Problem("graph.cycle", f"steps[{cycle[0]}]", what))
 
 
 def _on_a_cycle(graph: Graph, waiting: Sequence[int]) -> list[int]:
@@ -230,7 +241,7 @@ def _on_a_cycle(graph: Graph, waiting: Sequence[int]) -> list[int]:
     return cycle[lowest:] + cycle[:lowest]
 
 
-def _refuse_unreachable(graph: Graph, flow: Flow, problems: list[Problem]) -> None:
+def _refuse_unreachable(graph: Graph, wiring: Wiring) -> None:
     missing = array("i", graph.all_in)
     reached = bytearray(graph.size)
     opened = bytearray(graph.size)
@@ -248,9 +259,9 @@ def _refuse_unreachable(graph: Graph, flow: Flow, problems: list[Problem]) -> No
             if complete and not reached[arc.target]:
                 reached[arc.target] = 1
                 todo.append(arc.target)
-    if any(problem.code == "graph.cycle" for problem in problems):
+    if any(problem.code == "graph.cycle" for problem in wiring.problems):
         return
     for node in range(graph.size):
         if not reached[node]:
-            what = f"no edge leads from a first step to step {flow.steps[node].id!r}"
-            problems.append(Problem("graph.unreachable", f"steps[{node}]", what))
+            what = f"no edge leads from a first step to step {wiring.steps[node].id!r}"
+            wiring.problems.append(Problem("graph.unreachable", f"steps[{node}]", what))

@@ -8,13 +8,13 @@ write, and says in `IntegrationFlow.warnings` what it had to guess.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from runner.core import names
 from runner.core.commands import Json
+from runner.core.text import kind_of
 from runner.core.trace import (
     BETWEEN,
     TAIL,
@@ -22,18 +22,18 @@ from runner.core.trace import (
     Kind,
     Link,
     SpanRecord,
-    coerce,
     encode,
     head,
     links_text,
+    narrowed,
     parse_time,
     to_bytes,
 )
+from runner.core.trace_reader import TraceReader
 from runner.errors import FlowError, Problem
 
 _KINDS: Final = ("client", "server", "consumer", "producer")
 _STATUS_WORDS: Final = {"UNSET": 0, "OK": 0, "ERROR": 1}
-_HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 
 
 class BinaryOut(Protocol):
@@ -87,25 +87,20 @@ def read(document: Json) -> IntegrationFlow:
     return flow
 
 
-class _Reader:
-    """Collects what is wrong while it reads; a part that is wrong is read as something harmless."""
+class _Reader(TraceReader):
+    """Reads one document; a part that is wrong is read as something harmless."""
 
     def __init__(self) -> None:
-        self.errors: list[Problem] = []
-        self.warnings: list[Problem] = []
+        super().__init__()
         self.counts_like_otel = False
-
-    def wrong(self, code: str, where: str, what: str) -> None:
-        self.errors.append(Problem(f"trace.{code}", where, what))
-
-    def guess(self, where: str, what: str, code: str = "guessed") -> None:
-        self.warnings.append(Problem(f"trace.{code}", where, what, "warning"))
 
     def document(self, document: Json) -> IntegrationFlow:
         members = self.mapping(document, "")
         spans = members.get("spans")
         if not isinstance(spans, list):
-            if document is members:
+            if spans is None and "spans" in members:
+                self.guess("spans", "null is read as no spans")  # an empty list of Go
+            elif document is members:
                 self.wrong("missing", "spans", "an IntegrationFlow needs a list 'spans'; add it")
             spans = []
         self.counts_like_otel = any(_status_code(span) == 2 for span in spans)
@@ -115,23 +110,17 @@ class _Reader:
         return IntegrationFlow(
             self.label(members, "name", "name"),
             self.label(members, "description", "description"),
-            self.in_order(records),
+            self.in_order(records, "spans[{}]".format),
             members["id"] if isinstance(members.get("id"), str) else None,
             tuple(self.warnings),
         )
-
-    def mapping(self, value: Json, where: str) -> dict[str, Json]:
-        if isinstance(value, dict):
-            return value
-        self.wrong("type", where, f"expected an object, got {_kind_of(value)}")
-        return {}
 
     def label(self, members: dict[str, Json], key: str, where: str, *, needed: bool = False) -> str:
         value = members.get(key)
         if isinstance(value, str):
             return value
         if value is not None:
-            self.wrong("type", where, f"expected a text, got {_kind_of(value)}")
+            self.wrong("type", where, f"expected a text, got {kind_of(value)}")
         elif needed:
             self.wrong("missing", where, f"{key!r} is missing; every span and event needs it")
         else:
@@ -162,33 +151,6 @@ class _Reader:
         self.unknown(members, where)
         return record
 
-    def in_order(self, records: list[SpanRecord]) -> list[SpanRecord]:
-        """Return the spans with parents before children; a document that has them so keeps its order.
-
-        Other tools write spans as they end, children first. Those are put in order of their start,
-        and an ancestor that started no earlier than its child is moved in front of it.
-        """
-        places = _places(records)
-        if self.errors or all(places.get(record.parent_id, -1) < at for at, record in enumerate(records)):
-            return records
-        ordered: list[SpanRecord] = []
-        placed: set[int] = set()
-        for record in sorted(records, key=lambda span: span.start):
-            branch: list[SpanRecord] = []
-            at: int | None = record.sequence
-            while at is not None and at not in placed:
-                placed.add(at)
-                branch.append(records[at])
-                at = places.get(records[at].parent_id)
-            if at is not None and records[at] in branch:
-                self.wrong(
-                    "parents", f"spans[{at}]", "the span is among its own ancestors; correct its parent"
-                )
-            ordered += reversed(branch)
-        for number, record in enumerate(ordered):
-            record.sequence = number
-        return ordered
-
     def unknown(self, members: dict[str, Json], where: str) -> None:
         for key in members.keys() - _SPAN_KEYS:
             self.guess(f"{where}.{key}", f"{key!r} is no field of a span and is left out", "unknown_key")
@@ -215,19 +177,10 @@ class _Reader:
             return 0, 0, 1
         flags = members.get("traceFlags", 1)
         if not isinstance(flags, int):
-            self.wrong("type", f"{where}.traceFlags", f"expected an integer, got {_kind_of(flags)}")
+            self.wrong("type", f"{where}.traceFlags", f"expected an integer, got {kind_of(flags)}")
             flags = 1
         trace_id = self.hex_id(members, "traceId", 32, where)
         return trace_id, self.hex_id(members, "spanId", 16, where), flags & 1
-
-    def hex_id(self, members: dict[str, Json], key: str, digits: int, where: str) -> int:
-        text = members.get(key)
-        if isinstance(text, str) and len(text) == digits and _HEX.fullmatch(text) and text.strip("0"):
-            return int(text, 16)
-        self.wrong(
-            "id", f"{where}.{key}", f"{text!r} is not {digits} hexadecimal digits, at least one of them not 0"
-        )
-        return 0
 
     def parent(self, members: dict[str, Json], where: str, trace_id: int) -> int | None:
         """Take either spelling, the right one first; both must agree where both stand."""
@@ -263,13 +216,12 @@ class _Reader:
         value = members.get("attributes")
         if value is None:
             return {}
-        narrowed = {key: coerce(item) for key, item in self.mapping(value, f"{where}.attributes").items()}
-        return {key: item for key, item in narrowed.items() if item is not None}
+        return dict(narrowed(self.mapping(value, f"{where}.attributes")))
 
     def events(self, value: Json, where: str) -> list[Event]:
         if not isinstance(value, list):
             if value is not None:
-                self.wrong("type", where, f"expected a list, got {_kind_of(value)}")
+                self.wrong("type", where, f"expected a list, got {kind_of(value)}")
             return []
         return [self.event(item, f"{where}[{number}]") for number, item in enumerate(value)]
 
@@ -301,11 +253,6 @@ _SPAN_KEYS: Final = frozenset(
 def _status_code(span: Json) -> Json:
     status = span.get("status") if isinstance(span, dict) else None
     return status.get("code") if isinstance(status, dict) else None
-
-
-def _kind_of(value: Json) -> str:
-    words = {type(None): "null", bool: "a boolean", str: "a text", list: "a list", dict: "an empty object"}
-    return words.get(type(value), "a number")
 
 
 def _lift(record: SpanRecord) -> None:
@@ -341,9 +288,9 @@ def _read_links(text: Json) -> tuple[Link, ...]:
         )
     except (TypeError, ValueError, KeyError):
         return ()
-    return links if links_text(links) == text else ()
+    sound = all(link.trace_id and link.span_id and _is_byte(link.flags) for link in links)
+    return links if sound and links_text(links) == text else ()
 
 
-def _places(records: list[SpanRecord]) -> dict[int | None, int]:
-    """Return where each span id stands first."""
-    return {record.span_id: number for number, record in reversed([*enumerate(records)])}
+def _is_byte(value: Json) -> bool:
+    return type(value) is int and 0 <= value < 256

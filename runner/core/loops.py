@@ -11,12 +11,12 @@ from runner.core.compiled import FlowWork, HttpWork, StepPlan, UntilWork
 from runner.core.program import failed
 from runner.core.scope import Scope
 from runner.core.text import kind_of
-from runner.errors import StepError, located
+from runner.errors import StepError
 
 
 def begin_step(flow: Flowing, owner: Container, key: int, spot: Spot, plan: StepPlan, scope: Scope) -> None:
     """Start a step that is a container of some kind."""
-    if plan.for_each is None:
+    if plan.extras.for_each is None:
         begin_item(flow, owner, key, spot, plan, scope)
         return
     try:
@@ -59,9 +59,8 @@ def is_final(outcome: Outcome) -> bool:
 
 def _items(plan: StepPlan, scope: Scope) -> list[Json]:
     where = f"{plan.where}.forEach"
-    assert plan.for_each is not None
-    with located(where):
-        value = plan.for_each.render(scope)
+    assert plan.extras.for_each is not None
+    value = plan.extras.for_each.render(scope, where)
     if not isinstance(value, list):
         raise StepError("forEach.not_a_list", f"forEach needs a list, not {kind_of(value)}", where)
     return value
@@ -72,7 +71,7 @@ class ForEachRun:
 
     __slots__ = (
         "active", "failure", "flow", "items", "key", "limit", "next", "owner", "plan", "results", "scope",
-        "spot", "tainted",
+        "spot", "tainted", "withdrawn",
     )  # fmt: skip
 
     def __init__(
@@ -83,9 +82,10 @@ class ForEachRun:
         self.plan, self.scope = plan, scope
         self.items = items
         self.results: list[Mapping[str, Json] | None] = [None] * len(items)
-        self.limit = plan.limit
+        self.limit = plan.extras.limit
         self.active = 0
         self.next = 0
+        self.withdrawn = 0
         self.failure: Outcome | None = None
         self.tainted: frozenset[str] = frozenset()
 
@@ -94,9 +94,14 @@ class ForEachRun:
         self.flow.act(Open(self.spot))
         self._fill()
 
+    @property
+    def stopped(self) -> str:
+        """Why no item may start any more."""
+        return self.flow.stopped
+
     def child_done(self, key: int, spot: Spot, outcome: Outcome) -> None:
         """Keep an item's outputs and start the next one."""
-        if outcome.status == "failed" and not is_final(outcome) and self.plan.continues:
+        if outcome.status == "failed" and not is_final(outcome) and self.plan.extras.continues:
             outcome = replace(outcome, handled=True)
         self.flow.act(Close(spot, outcome))
         self.active -= 1
@@ -105,6 +110,7 @@ class ForEachRun:
             self.tainted |= outcome.tainted
         elif outcome.status == "failed" and not outcome.handled:
             self.failure = self.failure or outcome
+        self.withdrawn += outcome.reason == "unreached"
         self._fill()
 
     def launch(self, key: int) -> None:
@@ -112,8 +118,13 @@ class ForEachRun:
         self.flow.start_leaf(self, key, self._spot(key), self.plan, self._scope(key))
 
     def withdraw_child(self, key: int) -> None:
-        """End an item that waits for a slot, as interrupted."""
-        self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+        """End an item that waits for a slot as interrupted, or leave it to the rest that is not started."""
+        if self.flow.halted:
+            self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+            return
+        self.active -= 1
+        self.withdrawn += 1
+        self._fill()
 
     def _fill(self) -> None:
         while self.next < len(self.items) and self.active < self.limit and self._goes_on():
@@ -126,11 +137,13 @@ class ForEachRun:
             self.next = len(self.items) + 1  # ended: a late call must not end it twice
 
     def _goes_on(self) -> bool:
-        return self.failure is None and not self.flow.halted and self.next <= len(self.items)
+        if self.failure is not None or self.flow.halted or self.flow.stopped:
+            return False
+        return self.next <= len(self.items)
 
     def _start(self, key: int) -> None:
         scope, spot = self._scope(key), self._spot(key)
-        outcome = condition_outcome(self.plan, scope) if self.plan.condition_per_item else None
+        outcome = condition_outcome(self.plan, scope) if self.plan.extras.condition_per_item else None
         if outcome is not None:
             self.flow.end(self, key, spot, outcome)
         else:
@@ -152,6 +165,10 @@ class ForEachRun:
         made = {name for result in self.results for name in result or ()}
         names = self.plan.output_names or sorted(made)
         outputs = {name: [result.get(name) if result else None for result in self.results] for name in names}
+        rest = len(self.items) - self.next + self.withdrawn
+        if rest:
+            why = f"{self.flow.stopped}; {rest} of {len(self.items)} items were not started"
+            return Outcome("skipped", outputs, reason="unreached", detail=why, tainted=self.tainted)
         return Outcome("succeeded", outputs, tainted=self.tainted)
 
 
@@ -174,15 +191,28 @@ class UntilRun:
         self.flow.act(Open(self.spot))
         self.flow.queue(self, 1)
 
+    @property
+    def stopped(self) -> str:
+        """Why the first poll may not start any more; those after it belong to what has begun."""
+        return self.flow.stopped
+
     def launch(self, key: int) -> None:
         """Start a poll."""
         after = self.until.interval if key > 1 else 0.0
-        plan = self.plan if key == 1 else replace(self.plan, delay=0.0)  # a delay precedes the step, once
+        plan = self.plan
+        if key > 1 and plan.extras.delay:  # it precedes the step, once
+            plan = replace(plan, extras=replace(plan.extras, delay=0.0))
         self.flow.start_leaf(self, key, self._spot(key), plan, self.scope, after=after)
 
     def withdraw_child(self, key: int) -> None:
-        """End a poll that waits for a slot, as interrupted."""
-        self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+        """End a poll that waits for a slot; one that is not the first goes on waiting if it may."""
+        if self.flow.halted:
+            self.flow.end(self, key, self._spot(key), self.flow.interrupted_outcome())
+        elif key == 1:
+            unreached = Outcome("skipped", reason="unreached", detail=self.flow.stopped)
+            self.flow.end(self, key, self._spot(key), unreached)
+        else:
+            self.flow.queue(self, key)
 
     def _spot(self, key: int) -> Spot:
         path, order = f"{self.spot.path}~{key}", (*self.spot.order, key)

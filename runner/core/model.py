@@ -2,16 +2,16 @@
 
 The wire names are those of the Steps format (seed 002) and our additions (DESIGN 3). The
 descriptions here are the reference of the format: `examples/REFERENCE.md` and the JSON Schema are
-generated from them. Slotted dataclasses and not pydantic models, because a flow of 100 000 steps
-must fit beside its trace: an instance is a third of the size.
+generated from them. Dataclasses and not pydantic models, because most of a step's keys are not given
+and a flow of 100 000 steps must fit beside its trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -147,9 +147,12 @@ class FilePart:
     content_type: Annotated[str | None, key("Media type; guessed from the name by default.")] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step. Its kind follows from its keys: HTTP, condition, delay, set or flow."""
+    """One step. Its kind follows from its keys: HTTP, condition, delay, set or flow.
+
+    One that was read (`Step.of`) holds nothing but what was given: the class has the rest.
+    """
 
     __pydantic_config__ = CAMEL
 
@@ -282,6 +285,13 @@ class Step:
     endpoint: Annotated[Json, key("Older spelling of `endpointId`.")] = None
     tests: Annotated[Json, key("Test scripts of the platform; kept, not run: a warning says so.")] = None
 
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Step:
+        """Return the step with these values, by the names of fields; it keeps the dictionary as its own."""
+        step = object.__new__(cls)
+        object.__setattr__(step, "__dict__", given)
+        return step
+
     @property
     def kind(self) -> StepKind:
         """What the step does, by its shape."""
@@ -320,6 +330,61 @@ class Step:
         return (self.depends_on,) if isinstance(self.depends_on, str) else self.depends_on
 
 
+for _name in ("headers", "outputs"):
+    setattr(Step, _name, _NOTHING)  # dataclasses take no mapping as a default
+
+
+class Steps(Sequence[Step]):
+    """Steps that are read from their document when they are asked for.
+
+    `stream` reads some at a time, and lets go of each part of the document as it is read if the
+    document can be read `again`. Who indexes or iterates has all of them kept.
+    """
+
+    CHUNK = 500
+
+    def __init__(self, raw: list[Json], read: Callable[[list[Json], int, list[Problem]], list[Step]]) -> None:
+        self._raw: list[Json] | None = raw
+        self._read = read
+        self._size = len(raw)
+        self._kept: tuple[Step, ...] | None = None
+        self.again: Callable[[], Sequence[Step]] | None = None
+
+    def stream(self, problems: list[Problem]) -> Iterator[Step]:
+        """Yield each step, and add what is wrong with it to `problems`."""
+        raw = self._raw
+        if raw is None:
+            assert self.again is not None
+            yield from stream(self.again(), problems)
+            return
+        if self.again is not None:
+            self._raw = None
+        for start in range(0, self._size, self.CHUNK):
+            part = raw[start : start + self.CHUNK]
+            if self.again is not None:
+                raw[start : start + self.CHUNK] = [None] * len(part)
+            yield from self._read(part, start, problems)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Step]: ...
+
+    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
+        if self._kept is None:
+            self._kept = tuple(self.stream([]))
+        return self._kept[index]
+
+
+def stream(steps: Sequence[Step], problems: list[Problem]) -> Iterator[Step]:
+    """Yield each step; those of a document add to `problems` what is wrong with them."""
+    return steps.stream(problems) if isinstance(steps, Steps) else iter(steps)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
     """A connection between two steps."""
@@ -331,8 +396,9 @@ class Edge:
     when: Annotated[
         str,
         key(
-            "When the edge is taken: `done`, `success`, `failure`, `true`, `false`, or `case:<id>`.",
-            pattern=r"^(done|success|failure|true|false|case:.+)$",
+            "When the edge is taken: `done`, `success`, `failure`, `true`, `false`, `case:<id>`, or `next`:"
+            " like `done`, but a failure is not handled by it, as between two steps of the list.",
+            pattern=r"^(done|next|success|failure|true|false|case:.+)$",
         ),
     ] = "done"
     join: Annotated[Join | None, key("Join of the edge's group on its target; default `any`.")] = None
@@ -393,14 +459,14 @@ class Flow:
     `inputs` is None when the document does not declare any (inputs are then open); `has_steps` is
     false for a patch, which may be pushed and not run. `home` is the folder that the flow may read
     files from (empty: none), `source` the flow's file below it; `prefix` is the way to the flow's data
-    inside the document, and `problems` what was found while reading it.
+    inside the document, and `problems` what was found while reading it, but for its `steps`.
     """
 
     name: str = ""
     description: str = ""
     inputs: tuple[InputField, ...] | None = None
     version: str = "1.0"
-    steps: tuple[Step, ...] = ()
+    steps: Sequence[Step] = ()
     edges: tuple[Edge, ...] = ()
     config: Config = field(default_factory=Config)
     is_active: bool = True

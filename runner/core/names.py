@@ -13,6 +13,7 @@ from typing import Final
 TASK_ID: Final = "task.id"
 TASK_TYPE: Final = "task.type"
 EXECUTION_ID: Final = "execution.id"
+CONNECTION: Final = "connection"
 
 # --- the proposed workflow conventions, as OpenTelemetry's own instrumentations ship them --------
 WORKFLOW_DEFINITION_NAME: Final = "workflow.definition.name"
@@ -31,6 +32,8 @@ HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
 HTTP_RESPONSE_BODY_CONTENT: Final = "http.response.body.content"
 HTTP_RESPONSE_HEADER: Final = "http.response.header."
 URL_FULL: Final = "url.full"
+URL_PATH: Final = "url.path"
+URL_QUERY: Final = "url.query"
 URL_SCHEME: Final = "url.scheme"
 URL_TEMPLATE: Final = "url.template"
 SERVER_ADDRESS: Final = "server.address"
@@ -42,14 +45,20 @@ NETWORK_PEER_PORT: Final = "network.peer.port"
 # --- errors --------------------------------------------------------------------------------------
 ERROR_TYPE: Final = "error.type"
 ERROR_MESSAGE: Final = "error.message"
+ERROR_STACK: Final = "error.stack"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 # --- what IntegrationFlow has no field for: the names OpenTelemetry gives them outside OTLP ------
 OTEL_STATUS_CODE: Final = "otel.status_code"
 OTEL_STATUS_DESCRIPTION: Final = "otel.status_description"
 OTEL_LINKS: Final = "otel.links"
+OTEL_DROPPED_ATTRIBUTES_COUNT: Final = "otel.dropped_attributes_count"
 OTEL_DROPPED_EVENTS_COUNT: Final = "otel.dropped_events_count"
+OTEL_DROPPED_LINKS_COUNT: Final = "otel.dropped_links_count"
+OTEL_SCOPE_NAME: Final = "otel.scope.name"
+OTEL_SCOPE_VERSION: Final = "otel.scope.version"
 SPAN_KIND: Final = "span.kind"
 W3C_TRACESTATE: Final = "w3c.tracestate"
 
@@ -59,7 +68,9 @@ SERVICE_VERSION: Final = "service.version"
 
 # --- our own -------------------------------------------------------------------------------------
 RUN_ID: Final = "runner.run.id"
+PREVIOUS_RUN: Final = "runner.previous_run.id"
 REMOTE_PARENT: Final = "runner.remote_parent"
+STEP_TYPE: Final = "runner.step.type"
 STEP_PATH: Final = "runner.step.path"
 STEP_VISIT: Final = "runner.step.visit"
 STEP_ATTEMPTS: Final = "runner.step.attempts"
@@ -82,6 +93,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     TASK_ID: "The id of the step; on the flow span the name of the flow.",
     TASK_TYPE: "What kind of step it is, one of TASK_TYPES; an attempt carries the type of its step.",
     EXECUTION_ID: "The run as a ULID: the run id itself if it is one, else derived from it.",
+    CONNECTION: "The host that the step calls; only with --names versori.",
     WORKFLOW_DEFINITION_NAME: "The name of the flow, on the flow span.",
     WORKFLOW_TASK_NAME: "The display name of the step.",
     WORKFLOW_TRIGGER_TYPE: "What started the run: cli, library or queue.",
@@ -96,6 +108,8 @@ ATTRIBUTES: Final[dict[str, str]] = {
     HTTP_RESPONSE_BODY_CONTENT: "The answer's body as text, masked and cut; only when asked for.",
     HTTP_RESPONSE_HEADER + "<name>": "The values of a response header, from a fixed list of harmless ones.",
     URL_FULL: "The absolute url that was requested, without credentials and secret query values.",
+    URL_PATH: "The path of url.full; only with --names versori.",
+    URL_QUERY: "The query of url.full, without its question mark; only with --names versori.",
     URL_SCHEME: "The scheme of the url: http or https.",
     URL_TEMPLATE: "The path as the document has it, with references in braces: /users/{id}.",
     SERVER_ADDRESS: "The host of the url.",
@@ -105,18 +119,26 @@ ATTRIBUTES: Final[dict[str, str]] = {
     NETWORK_PEER_PORT: "The port that the connection went to.",
     ERROR_TYPE: "A short, stable name of the failure: a status code as text, timeout, cancelled or a code.",
     ERROR_MESSAGE: "What went wrong, in one sentence, on the step that failed.",
+    ERROR_STACK: "The code, the message and the place of the failure; only with --names versori.",
     EXCEPTION_TYPE: "The type of the failure that an exception event tells of.",
     EXCEPTION_MESSAGE: "The message of the failure that an exception event tells of.",
+    EXCEPTION_STACKTRACE: "The same as error.stack; only with --names versori.",
     OTEL_STATUS_CODE: "OK or ERROR, where the status was set; IntegrationFlow only knows 0 and 1.",
     OTEL_STATUS_DESCRIPTION: "The description that goes with the status ERROR.",
     OTEL_LINKS: "The span's links as a JSON list of traceId, spanId, traceFlags and attributes.",
+    OTEL_DROPPED_ATTRIBUTES_COUNT: "How many attributes were left out; only in traces that others recorded.",
     OTEL_DROPPED_EVENTS_COUNT: "How many events were left out because the span had too many.",
+    OTEL_DROPPED_LINKS_COUNT: "How many links were left out; only in traces that others recorded.",
+    OTEL_SCOPE_NAME: "The instrumentation scope of a span that others recorded; that of our own is runner.",
+    OTEL_SCOPE_VERSION: "The version of that scope.",
     SPAN_KIND: "The kind of the span: client, server, producer or consumer; absent means internal.",
     W3C_TRACESTATE: "The tracestate header that came with the remote parent.",
     SERVICE_NAME: "The name of the service, a resource attribute.",
     SERVICE_VERSION: "The version of this package, a resource attribute.",
     RUN_ID: "The id of the run as it was given, on the flow span.",
+    PREVIOUS_RUN: "The id of the run that this one repeats a part of, on the flow span and on what was kept.",
     REMOTE_PARENT: "The traceparent that the run was started with, on the flow span.",
+    STEP_TYPE: "What task.type was; only with --names versori.",
     STEP_PATH: "The step's path in the run, where it is not the id alone: loop[2]/step#3.",
     STEP_VISIT: "How often the step was started in this run, from the second time on.",
     STEP_ATTEMPTS: "How many attempts the step made; redirects and token refreshes are part of one.",
@@ -157,6 +179,21 @@ EVENTS: Final[dict[str, str]] = {
     EVENT_BRANCH_TAKEN: "A decision was made; runner.condition.label names the branch.",
 }
 
+# --- metrics: HTTP client conventions, and the proposed workflow ones ------------------------------
+METRIC_REQUEST_DURATION: Final = "http.client.request.duration"
+METRIC_EXECUTION_DURATION: Final = "workflow.execution.duration"
+METRIC_EXECUTION_OUTCOME: Final = "workflow.execution.outcome"
+METRIC_EXECUTION_ERRORS: Final = "workflow.execution.errors"
+METRIC_WORKFLOW_OUTCOME: Final = "workflow.outcome"
+
+METRICS: Final[dict[str, str]] = {
+    METRIC_REQUEST_DURATION: "Histogram of seconds: each send of a request, as long as its span.",
+    METRIC_EXECUTION_DURATION: "Histogram of seconds: each flow, step and iteration that was not skipped.",
+    METRIC_EXECUTION_OUTCOME: "Counter: flows, steps and iterations by workflow.execution.result.",
+    METRIC_EXECUTION_ERRORS: "Counter: flows, steps and iterations that failed, by error.type.",
+    METRIC_WORKFLOW_OUTCOME: "Counter: runs by workflow.execution.result.",
+}
+
 # --- span names ----------------------------------------------------------------------------------
 TASK_FLOW: Final = "flow"
 TASK_ITERATION: Final = "iteration"
@@ -187,6 +224,9 @@ KNOWN_METHODS: Final = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
 )
 OTHER_METHOD: Final = "_OTHER"
+
+# The second one is its name in older semantic conventions, which others still follow.
+STATUS_CODES: Final = (HTTP_RESPONSE_STATUS_CODE, "http.status_code")
 
 
 def flow_span_name(flow: str) -> str:

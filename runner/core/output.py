@@ -45,8 +45,10 @@ class ResponseView:
     def text(self) -> str:
         """The body as text: in its charset, else UTF-8, what cannot be decoded replaced by U+FFFD."""
         charset = _CHARSET.search(header(self.headers, "content-type") or "")
+        if charset is None or charset[1].lower() == "utf-8":
+            return self.content.decode("utf-8-sig", "replace")
         try:
-            return _decode(self.content, charset[1] if charset else "utf-8-sig")
+            return _decode(self.content, charset[1])
         except (LookupError, ValueError):
             return self.content.decode("utf-8-sig", "replace")
 
@@ -62,7 +64,7 @@ class ResponseView:
         if content_type and not _JSON_TYPE.match(content_type) and not text.lstrip().startswith(("{", "[")):
             return text
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            return _JSON.decode(text)
         except (ValueError, RecursionError):
             return text
 
@@ -100,6 +102,9 @@ def _decode(content: bytes, charset: str) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class Output:

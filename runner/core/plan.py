@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from itertools import groupby
+from typing import Final, TypeAlias
 
 from runner.core.commands import Json
-from runner.core.compile import Compiler
+from runner.core.compile import BASE_URL, UNTIL, Compiler, Use
 from runner.core.compiled import FlowWork, Needs, Plan, StepPlan
-from runner.core.graph import Graph, build_graph
+from runner.core.condition import Condition
+from runner.core.graph import Graph, Wiring, build_graph
 from runner.core.inputs import check_fields
-from runner.core.model import UNSET, Flow
-from runner.core.reference import RUN_VALUES, Reference
+from runner.core.model import UNSET, Flow, Step, stream
+from runner.core.redact import secret_header
+from runner.core.reference import RUN_VALUES, Reference, spell
 from runner.core.scope import BUILT_IN_ENV, RESERVED
+from runner.core.template import Template
 from runner.core.text import close_match
 from runner.errors import FlowError, Problem, StepError
 
 STEP_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_$-]*")
 MAX_NESTED_FLOWS = 20
+WIRING: Final = frozenset(("depends_on", "join", "max_visits"))  # keys that say more of a step's edges
+
+CARRYING: Final = frozenset(("auth", "forEach", "headers", "inputs", "set"))
 
 ReadFlow: TypeAlias = Callable[[str, Flow], Flow]
 """Reads the flow at a path (first argument) that another flow names; raises FlowError or StepError."""
@@ -27,185 +34,297 @@ ReadFlow: TypeAlias = Callable[[str, Flow], Flow]
 
 def build_plan(flow: Flow, read: ReadFlow | None = None) -> Plan:
     """Compile and check a flow; `read` resolves the flows that it runs as steps."""
-    return _build(flow, read, {}, ())
+    return _Planner(flow, read, {}, ()).plan()
 
 
-def _build(flow: Flow, read: ReadFlow | None, known: dict[str, Plan], inside: tuple[str, ...]) -> Plan:
-    compiler = Compiler(flow)
-    positions = _positions(flow, compiler.problems)
-    steps = tuple(compiler.compile(index, step) for index, step in enumerate(flow.steps))
-    _resolve_flows(flow, steps, compiler, read, known, (*inside, flow.source))
-    needs = Needs()
-    checker = ReferenceCheck(flow, steps, positions, needs, compiler.problems)
-    data: dict[int, list[int]] = {}
-    for index, references in compiler.references.items():
-        data[index] = checker.check(index, references)
-    graph = build_graph(flow, positions, data, compiler.problems)
-    problems = [*flow.problems, *compiler.problems]
-    problems += check_fields(flow.inputs or ())
-    problems += _of_the_whole(flow, steps, graph, needs)
-    for step, written in zip(steps, flow.steps, strict=True):
-        if isinstance(step.work, FlowWork):
-            _inherit(needs, step.work.plan.needs, written.inputs or {}, step.where)
-    located = dict.fromkeys(_located(flow, problems))  # a flow that is run twice tells its problems once
-    return Plan(replace(flow, steps=()), steps, graph, needs, tuple(located))
-
-
-def _positions(flow: Flow, problems: list[Problem]) -> dict[str, int]:
-    positions: dict[str, int] = {}
-    for index, step in enumerate(flow.steps):
-        where = f"steps[{index}]"
-        if not step.id:
-            problems.append(Problem("step.required", where, "Step missing required field 'id'"))
-        elif not STEP_ID.fullmatch(step.id):
-            what = f"{step.id!r} is no step id; use letters, digits, '_' and '-'"
-            problems.append(Problem("step.id", f"{where}.id", what))
-        elif step.id in RESERVED:
-            what = f"the id {step.id!r} is reserved for references; choose another"
-            problems.append(Problem("step.reserved_id", f"{where}.id", what))
-        elif step.id in positions:
-            what = f"the id {step.id!r} is taken by steps[{positions[step.id]}]; ids must be unique"
-            problems.append(Problem("step.duplicate_id", f"{where}.id", what))
-            continue
-        positions.setdefault(step.id, index)
-    return positions
-
-
-def _resolve_flows(
-    flow: Flow, steps: Iterable[StepPlan], compiler: Compiler, read: ReadFlow | None, known: dict[str, Plan],
-    inside: tuple[str, ...],
-) -> None:  # fmt: skip
-    for step, written in zip(steps, flow.steps, strict=True):
-        if written.flow is None:
-            continue
-        inputs, outputs = compiler.flow_work(step.index, written)
-        try:
-            plan = _inner_plan(flow, written.flow, read, known, inside)
-        except StepError as error:
-            compiler.problems.append(Problem(error.code, f"{step.where}.flow", error.message))
-        except FlowError as error:
-            compiler.problems.extend(error.problems)
-        else:
-            compiler.problems.extend(plan.problems)
-            step.work = FlowWork(plan, inputs, outputs)
-            compiler.problems.extend(_interface(step, step.work, written.inputs or {}))
-
-
-def _inner_plan(
-    flow: Flow, path: str, read: ReadFlow | None, known: dict[str, Plan], inside: tuple[str, ...]
-) -> Plan:
-    if read is None or not flow.home:
-        raise StepError("flow.unreadable", "a flow that names other flows must be loaded from a file")
-    inner = read(path, flow)
-    if inner.source in inside:
-        loop = " -> ".join((*inside[inside.index(inner.source) :], inner.source))
-        raise StepError("flow.cycle", f"the flow runs itself: {loop}")
-    if len(inside) > MAX_NESTED_FLOWS:
-        raise StepError("flow.depth", f"flows are nested deeper than {MAX_NESTED_FLOWS}")
-    if inner.source not in known:
-        known[inner.source] = _build(inner, read, known, inside)
-    return known[inner.source]
-
-
-class ReferenceCheck:
-    """Checks what the steps refer to, and notes what the flow needs from outside."""
+class _Planner:
+    """Plans one flow, one step after the other: all steps of a large one take more room than its plan."""
 
     def __init__(
-        self, flow: Flow, steps: tuple[StepPlan, ...], positions: Mapping[str, int], needs: Needs,
-        problems: list[Problem],
-    ) -> None:  # fmt: skip
-        self.steps, self.positions, self.needs, self.problems = steps, positions, needs, problems
-        self.declared = None if flow.inputs is None else [one.name for one in flow.inputs]
-        self.promised: dict[int, tuple[str, ...] | None] = {}
-        self.in_list_order = not flow.config.parallel and not flow.edges
+        self, flow: Flow, read: ReadFlow | None, known: dict[str, Plan], inside: tuple[str, ...]
+    ) -> None:
+        self.flow, self.read, self.known, self.inside = flow, read, known, (*inside, flow.source)
+        self.compiler = Compiler(flow)
+        self.problems = self.compiler.problems
+        self.steps: list[StepPlan] = []
+        self.positions: dict[str, int] = {}
+        self.written: dict[int, Step] = {}
+        self.inherited: dict[int, tuple[Needs, Mapping[str, Json]]] = {}
+        self.references = ReferenceCheck(flow, self.steps, self.positions, self.problems)
 
-    def check(self, index: int, references: Iterable[tuple[str, Reference]]) -> list[int]:
-        """Check the references of one step; returns the positions of the steps that it waits for."""
-        sources: dict[int, None] = {}
-        needed: dict[int, None] = {}
-        for where, reference in references:
-            source = self._check_one(index, where, reference)
-            if source is not None:
-                sources[source] = None
-                if not reference.soft:
-                    needed[source] = None
-        self.steps[index].needs = tuple(needed)
-        return list(sources)
+    def plan(self) -> Plan:
+        flow, needs, problems = self.flow, self.references.needs, self.problems
+        for index, step in enumerate(stream(flow.steps, problems)):
+            self._note_id(index, step.id)
+            plan = self.compiler.compile(index, step)
+            self.steps.append(plan)
+            if not WIRING.isdisjoint(vars(step)):
+                self.written[index] = step
+            if step.flow is not None:
+                self._resolve(plan, step, step.flow)
+            if self.compiler.uses:
+                self.references.check(plan, self.compiler.uses)
+        self.references.finish()
+        self._mark_credentials()
+        wiring = Wiring(flow, self.steps, self.written, self.positions, self.references.data, problems)
+        graph = build_graph(wiring)
+        problems[:0] = flow.problems
+        problems += check_fields(flow.inputs or ())
+        problems += _of_the_whole(wiring, graph, needs)
+        for index, (inner, given) in self.inherited.items():
+            _inherit(needs, inner, given, f"steps[{index}].flow")
+        once = dict.fromkeys(located(flow, problems))  # a flow that is run twice tells its problems once
+        return Plan(replace(flow, steps=()), tuple(self.steps), graph, needs, tuple(once))
 
-    def _check_one(self, index: int, where: str, reference: Reference) -> int | None:
-        root = reference.root
-        if root in self.positions:
-            return self._step(index, where, reference)
-        match root:
-            case "input":
-                self._input(where, reference)
-            case "env" | "headers":
-                self._from_outside(where, reference)
-            case "item" | "index" | "response":
-                self._local(index, where, root)
-            case _ if root not in RUN_VALUES:
-                self._other(where, reference)
-        return None
+    def _note_id(self, index: int, name: str) -> None:
+        where = f"steps[{index}].id"
+        if not name:
+            self._problem("step.required", where[:-3], "Step missing required field 'id'")
+        elif not STEP_ID.fullmatch(name):
+            self._problem("step.id", where, f"{name!r} is no step id; use letters, digits, '_' and '-'")
+        elif name in RESERVED:
+            self._problem(
+                "step.reserved_id", where, f"the id {name!r} is reserved for references; choose another"
+            )
+        elif name in self.positions:
+            what = f"the id {name!r} is taken by steps[{self.positions[name]}]; ids must be unique"
+            self._problem("step.duplicate_id", where, what)
+        self.positions.setdefault(name, index)
 
-    def _from_outside(self, where: str, reference: Reference) -> None:
-        name = str(reference.path[0]) if reference.path else ""
-        if not name or reference.soft:
-            return
-        if reference.root == "headers":
-            self.needs.headers.setdefault(name.lower(), where)
-        elif name not in BUILT_IN_ENV:
-            self.needs.env.setdefault(name, where)
+    def _resolve(self, step: StepPlan, written: Step, path: str) -> None:
+        """Plan the flow that a step runs, and compare what the two give each other."""
+        inputs, outputs = self.compiler.flow_work(written)
+        try:
+            plan = self._inner(path)
+        except StepError as error:
+            self._problem(error.code, f"{step.where}.flow", error.message)
+        except FlowError as error:
+            self.problems.extend(error.problems)
+        else:
+            given = written.inputs or {}
+            step.work = FlowWork(plan, inputs, outputs)
+            self.problems.extend(plan.problems)
+            self.problems.extend(_interface(step, step.work, given))
+            self.inherited[step.index] = plan.needs, given
 
-    def _local(self, index: int, where: str, root: str) -> None:
-        if root == "response":
-            if not where.endswith(".until.condition") and ".assert[" not in where:
-                what = "'response' exists only in 'assert' and 'until'; elsewhere declare an output"
-                self._problem("reference.no_response", where, what)
-        elif self.steps[index].for_each is None:
-            self._problem("reference.no_item", where, f"{root!r} exists only on a step with 'forEach'")
+    def _inner(self, path: str) -> Plan:
+        if self.read is None or not self.flow.home:
+            raise StepError("flow.unreadable", "a flow that names other flows must be loaded from a file")
+        inner = self.read(path, self.flow)
+        if inner.source in self.inside:
+            loop = " -> ".join((*self.inside[self.inside.index(inner.source) :], inner.source))
+            raise StepError("flow.cycle", f"the flow runs itself: {loop}")
+        if len(self.inside) > MAX_NESTED_FLOWS:
+            raise StepError("flow.depth", f"flows are nested deeper than {MAX_NESTED_FLOWS}")
+        if inner.source not in self.known:
+            self.known[inner.source] = _Planner(inner, self.read, self.known, self.inside).plan()
+        return self.known[inner.source]
 
-    def _input(self, where: str, reference: Reference) -> None:
-        first = str(reference.path[0]) if reference.path else ""
-        if self.declared is None:
-            if first and not reference.soft:
-                self.needs.inputs.setdefault(first, where)
-        elif first and first not in self.declared:
-            hint = close_match(first, self.declared) or "; declare it in flow_inputs"
-            self._problem("reference.unknown_input", where, f"no input {first!r}{hint}")
+    def _mark_credentials(self) -> None:
+        """Make the outputs secret that a later step uses as credentials, so that no earlier span shows them.
 
-    def _other(self, where: str, reference: Reference) -> None:
-        root = reference.root
-        if root in RESERVED:
-            self._problem("reference.unsupported", where, f"{root!r} has no values here")
-        elif reference.path:
-            known = [*self.positions, "input", "env", "headers", *RUN_VALUES]
-            self._problem("reference.unknown_step", where, f"no step {root!r}{close_match(root, known)}")
-        elif (self.declared is None or root not in self.declared) and not reference.soft:
-            self.needs.flat.setdefault(root, where)
-
-    def _step(self, index: int, where: str, reference: Reference) -> int | None:
-        root, path = reference.root, reference.path
-        source = self.positions[root]
-        if source == index:
-            self._problem("reference.itself", where, f"step {root!r} refers to its own outputs")
-            return None
-        if self.in_list_order and source > index:
-            what = f"step {root!r} runs after this one; move it up, or set config.parallel"
-            self._problem("reference.forward", where, what)
-            return None
-        if source not in self.promised:
-            self.promised[source] = self.steps[source].output_names
-        names = self.promised[source]
-        if path and names is not None and str(path[0]) not in names:
-            hint = close_match(str(path[0]), names) or "; declare it in the step's 'outputs'"
-            self._problem("reference.unknown_output", where, f"no output {path[0]!r} on step {root!r}{hint}")
-        return source
+        What a flow step keeps secret is secret in its flow too.
+        """
+        carried = self.references.carried
+        for index in sorted({*carried, *self.inherited}, reverse=True):
+            step, found = self.steps[index], carried.get(index, [])
+            for name in step.extras.secret:
+                _mark(step, name)
+            used = [one for at, one in found if _is_credential(at)]
+            if any(one.root == "item" for one in used):
+                used += [one for (_, (key, _, _), _), one in found if key == "forEach"]
+            for one in used:
+                if one.root in self.positions and one.path:
+                    _mark(self.steps[self.positions[one.root]], str(one.path[0]))
 
     def _problem(self, code: str, where: str, what: str) -> None:
         self.problems.append(Problem(code, where, what))
 
 
-def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Needs) -> Iterable[Problem]:
+def _mark(step: StepPlan, name: str) -> None:
+    """Make an output secret, and what it is made from in the flow of a flow step."""
+    step.extras = replace(step.extras, secret=step.extras.secret | {name})
+    if isinstance(step.work, FlowWork):
+        for output, source in step.work.outputs:
+            inside = [one for one in step.work.plan.steps if one.id == source.root]
+            if output == name and inside and source.path:
+                _mark(inside[0], str(source.path[0]))
+
+
+def _is_credential(at: At) -> bool:
+    step, (key, _, tree), number = at
+    if key == "auth":
+        return True
+    place = tree.place(number) if tree is not None else ()
+    if not place:
+        return False
+    name = str(place[0])
+    match key:
+        case "headers":
+            return secret_header(name)
+        case "inputs":
+            return isinstance(step.work, FlowWork) and name in step.work.plan.secret_inputs
+        case _:
+            return key == "set" and name in step.extras.secret
+
+
+At: TypeAlias = tuple[StepPlan, Use, int]
+"""Where a template or a condition stands: its step, its use, its number among what is used there."""
+
+
+class ReferenceCheck:
+    """Checks what the steps refer to, one after the other, and notes what the flow needs from outside.
+
+    `steps` and `positions` are those known so far; `data` are the steps whose outputs a step uses.
+    `carried` are the references, by step, that may carry something secret on.
+    """
+
+    def __init__(
+        self, flow: Flow, steps: Sequence[StepPlan], positions: Mapping[str, int], problems: list[Problem]
+    ) -> None:
+        self.steps, self.positions, self.problems = steps, positions, problems
+        self.declared = None if flow.inputs is None else [one.name for one in flow.inputs]
+        self.in_list_order = not flow.config.parallel and not flow.edges
+        self.needs = Needs()
+        self.data: dict[int, list[int]] = {}
+        self.carried: dict[int, list[tuple[At, Reference]]] = {}
+        self._later: list[tuple[At, Reference]] = []
+        self._sources: dict[int, None] = {}  # of the step that is being checked
+        self._needed: dict[int, None] = {}
+        self._settled: set[Template | Condition] = set()  # fine wherever they stand
+
+    def check(self, step: StepPlan, uses: Iterable[Use]) -> None:
+        """Check a step's references; those to names that are not known yet wait for `finish`."""
+        for use in uses:
+            for number, part in enumerate(use[1]):
+                if part not in self._settled:
+                    at = (step, use, number)
+                    sound = [self._check_one(at, reference) for reference in part.references]
+                    if all(sound):
+                        self._settled.add(part)
+        self._connect(step)
+
+    def finish(self) -> None:
+        """Check what had to wait until all steps are known."""
+        for step, waiting in groupby(self._later, key=lambda one: one[0][0]):
+            for at, reference in waiting:
+                if reference.root in self.positions:
+                    self._step(at, reference)
+                else:
+                    self._other(at, reference)
+            self._connect(step)
+
+    def _connect(self, step: StepPlan) -> None:
+        if not self._sources:
+            return
+        step.needs += tuple(one for one in self._needed if one not in step.needs)
+        if not self.in_list_order:
+            known = self.data.setdefault(step.index, [])
+            known += [one for one in self._sources if one not in known]
+        self._sources, self._needed = {}, {}
+
+    def _check_one(self, at: At, reference: Reference) -> bool:
+        """Check one reference; returns whether it is sound wherever else it may stand."""
+        root = reference.root
+        if root in self.positions:
+            self._step(at, reference)
+            return False
+        match root:
+            case "input":
+                return self._input(at, reference)
+            case "env" | "headers":
+                self._from_outside(at, reference)
+            case "item" | "index" | "response":
+                self._local(at, reference)
+                return False
+            case _ if root not in RUN_VALUES:
+                self._later.append((at, reference))
+                return False
+        return True
+
+    def _from_outside(self, at: At, reference: Reference) -> None:
+        name = str(reference.path[0]) if reference.path else ""
+        if not name or reference.soft:
+            return
+        if reference.root == "headers":
+            self._need(self.needs.headers, name.lower(), at)
+        elif name not in BUILT_IN_ENV:
+            self._need(self.needs.env, name, at)
+
+    def _need(self, needs: dict[str, str], name: str, at: At) -> None:
+        if name not in needs:
+            needs[name] = _where(at)
+
+    def _local(self, at: At, reference: Reference) -> None:
+        step, (key, _, _), _ = at
+        root = reference.root
+        self._carry(at, reference)
+        if root == "response":
+            if not key.startswith(UNTIL) and not key.startswith("assert["):
+                what = "'response' exists only in 'assert' and 'until'; elsewhere declare an output"
+                self._problem("reference.no_response", at, what)
+        elif step.extras.for_each is None:
+            self._problem("reference.no_item", at, f"{root!r} exists only on a step with 'forEach'")
+
+    def _input(self, at: At, reference: Reference) -> bool:
+        first = str(reference.path[0]) if reference.path else ""
+        if self.declared is None:
+            if first and not reference.soft:
+                self._need(self.needs.inputs, first, at)
+        elif first and first not in self.declared:
+            hint = close_match(first, self.declared) or "; declare it in flow_inputs"
+            self._problem("reference.unknown_input", at, f"no input {first!r}{hint}")
+            return False
+        return True
+
+    def _other(self, at: At, reference: Reference) -> None:
+        root = reference.root
+        if root in RESERVED:
+            self._problem("reference.unsupported", at, f"{root!r} has no values here")
+        elif reference.path:
+            known = [*self.positions, "input", "env", "headers", *RUN_VALUES]
+            self._problem("reference.unknown_step", at, f"no step {root!r}{close_match(root, known)}")
+        elif (self.declared is None or root not in self.declared) and not reference.soft:
+            self._need(self.needs.flat, root, at)
+
+    def _step(self, at: At, reference: Reference) -> None:
+        step, root, path = at[0], reference.root, reference.path
+        source = self.positions[root]
+        if source == step.index:
+            self._problem("reference.itself", at, f"step {root!r} refers to its own outputs")
+            return
+        if self.in_list_order and source > step.index:
+            what = f"step {root!r} runs after this one; move it up, or set config.parallel"
+            self._problem("reference.forward", at, what)
+            return
+        names = self.steps[source].output_names
+        if path and names is not None and str(path[0]) not in names:
+            hint = close_match(str(path[0]), names) or "; declare it in the step's 'outputs'"
+            self._problem("reference.unknown_output", at, f"no output {path[0]!r} on step {root!r}{hint}")
+        self._carry(at, reference)
+        self._sources[source] = None
+        if not reference.soft:
+            self._needed[source] = None
+
+    def _carry(self, at: At, reference: Reference) -> None:
+        step, (key, _, _), _ = at
+        if key in CARRYING:
+            self.carried.setdefault(step.index, []).append((at, reference))
+
+    def _problem(self, code: str, at: At, what: str) -> None:
+        self.problems.append(Problem(code, _where(at), what))
+
+
+def _where(at: At) -> str:
+    step, (key, _, tree), number = at
+    if key == BASE_URL:
+        return key
+    where = f"{step.where}.{key}"
+    return where if tree is None else spell(where, tree.place(number))
+
+
+def _of_the_whole(wiring: Wiring, graph: Graph, needs: Needs) -> Iterable[Problem]:
+    flow = wiring.flow
     if not flow.has_steps:
         what = "the document has no steps: it is a patch, which can be pushed and not run"
         yield Problem("flow.patch", "", what)
@@ -215,18 +334,18 @@ def _of_the_whole(flow: Flow, steps: Iterable[StepPlan], graph: Graph, needs: Ne
     if not flow.is_active:
         what = "the flow is not active; submit and worker refuse it without --inactive"
         yield Problem("flow.inactive", "is_active", what, "warning")
-    entered = {edge.target for edge in flow.edges}
-    for step, written in zip(steps, flow.steps, strict=True):
-        branches = any(arc.declared for arc in graph.arcs.get(step.index, ()))
-        if step.kind == "condition" and not branches:
+    for index, step in enumerate(wiring.steps):
+        if step.kind == "condition" and not any(arc.declared for arc in graph.arcs.get(index, ())):
             what = "the condition has no edges: it only outputs 'result' and 'label', and both neighbours run"
-            yield Problem("condition.no_edges", step.where, what, "warning")
-        if written.max_visits is not None and step.index not in graph.each:
+            yield Problem("condition.no_edges", f"steps[{index}]", what, "warning")
+    entered = {edge.target for edge in flow.edges}
+    for index, written in wiring.written.items():
+        if written.max_visits is not None and index not in graph.each:
             what = "'maxVisits' needs join 'each' and an edge that enters the step"
-            yield Problem("step.ignored_key", f"{step.where}.maxVisits", what, "warning")
+            yield Problem("step.ignored_key", f"steps[{index}].maxVisits", what, "warning")
         if written.join is not None and written.id not in entered:
             what = f"'join' needs an edge that enters step {written.id!r}"
-            yield Problem("step.ignored_key", f"{step.where}.join", what, "warning")
+            yield Problem("step.ignored_key", f"steps[{index}].join", what, "warning")
 
 
 def _interface(step: StepPlan, work: FlowWork, given: Mapping[str, Json]) -> Iterable[Problem]:
@@ -262,14 +381,14 @@ def _interface(step: StepPlan, work: FlowWork, given: Mapping[str, Json]) -> Ite
 
 def _inherit(needs: Needs, inner: Needs, given: Mapping[str, Json], where: str) -> None:
     for name in inner.env:
-        needs.env.setdefault(name, f"{where}.flow")
+        needs.env.setdefault(name, where)
     for name in inner.headers:
-        needs.headers.setdefault(name, f"{where}.flow")
+        needs.headers.setdefault(name, where)
     for name in inner.flat.keys() - given.keys():
-        needs.env.setdefault(name, f"{where}.flow")
+        needs.env.setdefault(name, where)
 
 
-def _located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
+def located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
     """Give each problem its place; one pass over the document for all of them."""
     kept = list(problems)
     if flow.document is None:
@@ -280,4 +399,6 @@ def _located(flow: Flow, problems: Iterable[Problem]) -> Iterable[Problem]:
         for one in kept
     ]
     places = flow.document.located(prefixed)
+    if flow.document.spell is not None:
+        return places
     return [one.at(found.place) for one, found in zip(kept, places, strict=True)]

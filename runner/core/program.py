@@ -44,6 +44,7 @@ from runner.core.request import (
     with_token,
 )
 from runner.core.retry import (
+    RETRIED_STATUSES,
     Again,
     Enough,
     RetryPolicy,
@@ -65,9 +66,9 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
     """Return the program of a leaf. Its failures are outcomes, never exceptions."""
     attempts = 0
     try:
-        if plan.delay:
-            yield Emit(names.EVENT_DELAY, {names.DELAY_MS: round(plan.delay * 1000)})
-            yield Wait(plan.delay)
+        if plan.extras.delay:
+            yield Emit(names.EVENT_DELAY, {names.DELAY_MS: round(plan.extras.delay * 1000)})
+            yield Wait(plan.extras.delay)
         match plan.work:
             case HttpWork() as work:
                 exchange = Exchange(plan, work, terms, path)
@@ -105,8 +106,8 @@ def _decide(plan: StepPlan, work: ConditionWork, scope: Scope) -> Program:
 
 
 def _set(plan: StepPlan, tree: Tree, scope: Scope, terms: RunTerms) -> Outcome:
-    values: Mapping[str, Json] = tree.render(scope)
-    secret = plan.secret
+    values: Mapping[str, Json] = tree.render(scope, f"{plan.where}.set")
+    secret = plan.extras.secret
     if secret or tree.is_secret(scope):
         secret |= tree.secret_keys(scope)
         terms.masker.add(tree.secret_values(scope))
@@ -122,7 +123,7 @@ def _http(
     if isinstance(answer, NoResponse):
         return failed(answer.code, exchange.tried(answer.message), plan.where, exchange.attempts)
     if not is_accepted(work, answer.status):
-        message = exchange.tried(f"the server answered {answer.status}, expected {work.expected}")
+        message = exchange.tried(f"the server answered {answer.status}, expected {work.terms.expected}")
         return failed("http.status", message, plan.where, exchange.attempts)
     view = ResponseView(answer.status, answer.headers, answer.body)
     # Outputs come first: what they keep secret must not stand in the message of an assertion.
@@ -132,7 +133,7 @@ def _http(
         taken = _judged(plan, work, scope.child(response=view.as_scope()), exchange.terms.masker)
     for what in missing if taken != "false" else ():  # what a poll lacks that came too early is no news
         yield Emit(names.EVENT_OUTPUT_MISSING, {names.REASON: what})
-    return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=plan.secret)
+    return Outcome("succeeded", outputs, attempts=exchange.attempts, taken=taken, tainted=plan.extras.secret)
 
 
 def _judged(plan: StepPlan, work: HttpWork, scope: Scope, masker: Masker) -> str | None:
@@ -179,7 +180,7 @@ def _read_outputs(
         if _is_too_deep(outputs[name]):
             message = f"output {name!r} is nested deeper than {MAX_NESTING} levels"
             raise StepError("limit.depth", message, f"{plan.where}.outputs.{name}")
-        if name in plan.secret:
+        if name in plan.extras.secret:
             terms.masker.add(outputs[name])
     return outputs, missing
 
@@ -197,7 +198,7 @@ def _is_too_deep(value: Json) -> bool:
 
 def is_accepted(work: HttpWork, status: int) -> bool:
     """Whether a status counts as success for the step."""
-    return any(status in accepted for accepted in work.accepted)
+    return any(status in accepted for accepted in work.terms.accepted)
 
 
 @dataclass(slots=True)
@@ -221,7 +222,7 @@ class Exchange:
             if isinstance(answer, Response) and is_accepted(self.work, answer.status):
                 return answer
             decision = decide(
-                self.work.policy,
+                self.work.terms.policy,
                 answer,
                 self.attempts,
                 method=prepared.request.method,
@@ -255,7 +256,7 @@ class Exchange:
                 prepared = with_token(prepared, token)
                 continue
             location = header(answer.headers, "location")
-            if answer.status not in REDIRECTS or location is None or not self.work.follow_redirects:
+            if answer.status not in REDIRECTS or location is None or not self.work.terms.follow_redirects:
                 return prepared, answer
             hops += 1
             if hops > MAX_REDIRECTS:
@@ -267,11 +268,11 @@ class Exchange:
     def _send(self, prepared: Prepared) -> Generator[Command, Reply, Answer]:
         reply = yield SendRequest(
             prepared.request,
-            self.work.timeout,
+            self.work.terms.timeout,
             self.sends,
             prepared.template,
             prepared.shown_url,
-            self.work.accepted,
+            self.work.terms.accepted,
         )
         self.sends += 1
         match reply:
@@ -290,7 +291,7 @@ class Exchange:
             reason = f"{_reason(answer)}: the server may have acted; set idempotencyKey or retry.unsafe"
             yield Emit(names.EVENT_RETRY_WITHHELD, {names.ATTEMPT: self.attempts, names.REASON: reason})
         if decision.verdict == "after_too_long":
-            limit = self.work.policy.max_retry_after
+            limit = self.work.terms.policy.max_retry_after
             asked = f"the server asks to wait {decision.retry_after:.0f} s"
             message = f"{asked}; retry.maxRetryAfter allows {limit:g} s"
             raise StepError("retry.after_too_long", message, self.plan.where)
@@ -335,7 +336,8 @@ def _token_request(spec: TokenSpec) -> Request:
 
 def _token(reply: Answer) -> Token | Refused:
     if isinstance(reply, NoResponse):
-        return Refused("auth.token", f"no token: {reply.message}")
+        code = "http.refused" if reply.code == "http.refused" else "auth.token"
+        return Refused(code, f"no token: {reply.message}")
     view = ResponseView(reply.status, reply.headers, reply.body)
     answer = view.json if isinstance(view.json, dict) else {}
     token = answer.get("access_token")
@@ -343,7 +345,8 @@ def _token(reply: Answer) -> Token | Refused:
         return Token(token, reply.received_at)
     error = answer.get("error")
     reason = f" {error!r}" if isinstance(error, str) and len(error) <= 100 else ""
-    return Refused("auth.token", f"the token server answered {reply.status}{reason} and gave no access_token")
+    message = f"the token server answered {reply.status}{reason} and gave no access_token"
+    return Refused("auth.token", message, reply.received_at, final=reply.status not in RETRIED_STATUSES)
 
 
 def _await_retry(decision: Again, answer: Answer, attempt: int) -> Generator[Command, Reply, None]:

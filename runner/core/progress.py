@@ -97,10 +97,8 @@ class Progress:
 
     def withheld(self, path: str) -> Outcome | None:
         """Return the outcome of a step that was started, waits for its turn, and is not to begin any more."""
-        owner = self.leaves[path].owner
-        if isinstance(owner, FlowRun) and owner.stopped:
-            return Outcome("skipped", reason="unreached", detail=owner.stopped)
-        return None
+        stopped = self.leaves[path].owner.stopped
+        return Outcome("skipped", reason="unreached", detail=stopped) if stopped else None
 
     def start_leaf(self, leaf: Leaf, plan: StepPlan, scope: Scope, after: float, spacing: float) -> None:
         """Start a leaf that has its slots."""
@@ -219,16 +217,16 @@ class FlowRun:
         FlowRun(self.run, work.plan, inside, spot, owner=owner, key=key, around=self, step=plan).begin()
 
     def withdraw(self) -> None:
-        """Let the steps that are ready and wait for a slot not start, nor, interrupted, items and polls."""
+        """Let the steps and items that are ready and wait for a slot not start, nor, interrupted, polls."""
         for node in self.nodes:
             self.state[node] = UNDECIDED
         self.running -= len(self.nodes)
         self.open += len(self.nodes)
         self.nodes.clear()
+        children, self.children = self.children, deque()
+        for owner, key in children:
+            owner.withdraw_child(key)
         if self.halted:
-            for owner, key in self.children:
-                owner.withdraw_child(key)
-            self.children.clear()
             self._rest()
 
     def withdraw_child(self, key: int) -> None:
@@ -263,7 +261,7 @@ class FlowRun:
         if not self.nodes or (self.busy and not self.plan.flow.config.parallel):
             return False
         plan = self.plan.steps[self.nodes[0]]
-        is_leaf = plan.for_each is None and not isinstance(plan.work, FlowWork) and not plan.is_polling
+        is_leaf = plan.extras.for_each is None and not isinstance(plan.work, FlowWork) and not plan.is_polling
         if is_leaf and not self.slots.take():
             return False
         self.busy.add(heapq.heappop(self.nodes))
@@ -299,7 +297,7 @@ class FlowRun:
         tainted: frozenset[str] = frozenset()
         if work.inputs is not None:
             with located(where):
-                given, tainted = work.inputs.render(scope), work.inputs.secret_keys(scope)
+                given, tainted = work.inputs.render(scope, where), work.inputs.secret_keys(scope)
         declared = inner.flow.inputs
         values, problems = check_inputs(declared or (), given, open_inputs=declared is None)
         errors = errors_of(problems)
@@ -315,7 +313,7 @@ class FlowRun:
     def _failed(self, plan: StepPlan, outcome: Outcome) -> Outcome:
         if outcome.ended_by:
             return outcome
-        handles = plan.continues or self.plan.graph.handles_failure(plan.index)
+        handles = plan.extras.continues or self.plan.graph.handles_failure(plan.index)
         if handles and not is_final(outcome):
             return replace(outcome, handled=True)
         self.failure = self.failure or outcome.failure
@@ -405,14 +403,14 @@ class FlowRun:
             if self.state[source] != SUCCEEDED:
                 name = self.plan.steps[source].id
                 return Outcome("skipped", reason="upstream", detail=f"step {name!r} did not succeed")
-        if plan.condition is None or plan.condition_per_item:
+        if plan.condition is None or plan.extras.condition_per_item:
             return None
         return condition_outcome(plan, self.scope)
 
     def _spot_of(self, plan: StepPlan) -> Spot:
         visit = max(self.visits.get(plan.index, 1), 1)
         path = step_path(self.spot.path, plan.id, visit)
-        kind = "forEach" if plan.for_each is not None else "until" if plan.is_polling else plan.kind
+        kind = "forEach" if plan.extras.for_each is not None else "until" if plan.is_polling else plan.kind
         order = (*self.spot.order, plan.index, visit)
         return Spot(path, self.spot.path, kind, plan.id, plan.label, visit=visit, order=order)
 

@@ -8,6 +8,11 @@ How a value is looked for: its letters and digits look the same in every encodin
 the longest run of them is the *probe*. Only a text that contains the probe is searched with the
 value's pattern, in which every other character stands for all of its spellings. A text without
 secrets therefore costs a few substring searches.
+
+What is promised: a value that the masker was given before a text is shown is not in it, in no
+spelling and no base64. Values are masked before anything is cut off, so a cut leaves no part of
+one. A part that somebody else has cut out, or a value that was hashed, encrypted or packed, is not
+recognised.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import html.entities
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring as _quoted
 from typing import Final
@@ -35,14 +41,22 @@ _WORDS: Final = frozenset(
     )
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization"})  # no word of theirs says so
+# Keys to a cache or against doing something twice, which open nothing.
+_HARMLESS_HEADERS: Final = frozenset(
+    ("idempotency-key", "x-idempotency-key", "cache-key", "x-cache-key", "surrogate-key", "sec-websocket-key")
+)
 
 _PROBE_LENGTH: Final = 24  # enough to tell; a longer one only takes longer to look for
+_FEW: Final = 256  # so many probes are looked for one by one
+_GRAM: Final = 8  # more of them by their first characters, all at once
 _PLAIN: Final = "[A-Za-z0-9]+"  # no common encoder touches these
 _UNIT: Final = re.compile(rf"(?P<plain>{_PLAIN})|(?P<slashes>\\*)(?P<odd>.?)", re.DOTALL)
 _RUN: Final = re.compile(_PLAIN)
 _CONTROLS: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 _PERCENT: Final = "%(?:25){0,3}"  # a percent sign, itself encoded up to three times
-_SLASH: Final = rf"(?:\\|{_PERCENT}5[Cc]|&#(?:0*92|[xX]0*5[Cc]);)"
+_AMP: Final = "&(?:amp;){0,3}"  # an ampersand, itself encoded up to three times
+_SLASH: Final = rf"(?:\\|{_PERCENT}5[Cc]|{_AMP}#(?:0*92|[xX]0*5[Cc]);)"
 _DEEPEST: Final = 15  # backslashes that stand for one after JSON within JSON, four times over
 _ANY_SLASHES: Final = rf"\\{{0,{_DEEPEST}}}+"
 _SOME_SLASHES: Final = rf"\\{{1,{_DEEPEST}}}+"
@@ -50,6 +64,9 @@ _SOME_SLASHES: Final = rf"\\{{1,{_DEEPEST}}}+"
 _USERINFO: Final = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#]*@")
 _PARAMETER: Final = re.compile(r"[?&;#]([^=&;#?/]*)=")
 _PARAMETER_END: Final = re.compile(r"[&;#]|$")
+# What precedes a value, the name, the value, what follows.
+_JSON_FIELD: Final = re.compile(r'("((?:[^"\\]|\\.){1,100}+)"\s*+:\s*+")((?:[^"\\]|\\.)*+)(")')
+_FORM_FIELD: Final = re.compile(r"((?:^|(?<=&))([^=&]{1,100}+)=)([^&]*+)()")
 # Semantic conventions v1.44, url.full: these names, case-sensitive …
 _SIGNED: Final = frozenset(
     (
@@ -86,6 +103,7 @@ _USUAL: Final = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def secret_name(name: str) -> bool:
     """Return whether an environment name looks secret: one of its words says so (SEMANTICS, Secrets).
 
@@ -96,11 +114,32 @@ def secret_name(name: str) -> bool:
     return any(word in _WORDS or word.removesuffix("S") in _WORDS for word in words)
 
 
+def mask_fields(text: str, *, form: bool) -> str:
+    """Return JSON text, or a form's, with the texts masked that stand under a name which looks secret.
+
+    A second net, for captured bodies: what a server calls a password is one, whoever knows of it.
+    """
+
+    def shown(match: re.Match[str]) -> str:
+        return match[1] + MASK + match[4] if match[3] and secret_name(match[2]) else match[0]
+
+    return (_FORM_FIELD if form else _JSON_FIELD).sub(shown, text)
+
+
+@lru_cache(maxsize=1024)
+def secret_header(name: str) -> bool:
+    """Return whether the values of a header are credentials, by its name: cookies, tokens, API keys."""
+    lower = name.lower()
+    return lower in _SECRET_HEADERS or (lower not in _HARMLESS_HEADERS and secret_name(name))
+
+
 def mask_url(url: str) -> str:
     """Return the url with its userinfo and the values of secret query parameters as ``REDACTED``.
 
     Everything else stays byte for byte as it was (semantic conventions v1.44, url.full).
     """
+    if "=" not in url and "@" not in url:
+        return url
     url = _USERINFO.sub(rf"\1{REDACTED}:{REDACTED}@", url)
     shown: list[str] = []
     at = 0
@@ -120,12 +159,16 @@ def _is_secret_parameter(name: str) -> bool:
 
 
 class _Form:
-    """One way a secret can be spelled: a probe that is in every match, and the pieces of its pattern."""
+    """One way a secret can be spelled: what is in every match, and the pieces of its pattern.
 
-    __slots__ = ("pattern", "pieces", "probe")
+    `probe` is looked for first, and is best shared with other secrets where it is short; `check` then.
+    """
 
-    def __init__(self, probe: str, pieces: Iterable[str]) -> None:
+    __slots__ = ("check", "pattern", "pieces", "probe")
+
+    def __init__(self, probe: str, pieces: Iterable[str], check: str = "") -> None:
         self.probe = probe
+        self.check = check
         self.pieces = pieces
         self.pattern: re.Pattern[str] | None = None
 
@@ -146,8 +189,9 @@ class Masker:
         self._known: set[str] = set()
         self._short: set[str] = set()
         self._huge: list[str] = []
-        self._forms: list[_Form] = []
-        self._probes: dict[str, None] = {}  # in order, each once
+        self._probes: dict[str, list[_Form]] = {}
+        self._grams: dict[str, list[str]] = {}  # the long probes by their first characters
+        self._stubs: list[str] = []  # the others
         for secret in secrets:
             self.add(secret)
 
@@ -178,15 +222,30 @@ class Masker:
         self._known.add(text)
         if len(text) < SHORTEST:
             self._short.add(text)
-            whole = f'"{_inner(text)}"'
-            self._probes |= {whole: None, _inner(whole): None}  # as a value, and in a list within a text
+            for form in _short_forms(text):
+                self._look_for(form.probe).append(form)
         elif len(text) > LONGEST:
             self._huge.append(text)
-            self._probes[_probe(text)] = None
+            self._look_for(_probe(text))
         else:
-            forms = [*_forms(text)]
-            self._forms += forms
-            self._probes |= dict.fromkeys(form.probe for form in forms)
+            for form in _forms(text):
+                self._look_for(form.probe).append(form)
+
+    def _look_for(self, probe: str) -> list[_Form]:
+        """Add a probe; returns the forms that it stands for."""
+        forms = self._probes.get(probe)
+        if forms is None:
+            forms = self._probes[probe] = []
+            if len(probe) < _GRAM:
+                self._stubs.append(probe)
+            else:
+                self._grams.setdefault(probe[:_GRAM], []).append(probe)
+        return forms
+
+    def _candidates(self, text: str) -> Iterable[str]:
+        """Return the probes of which the beginning is in a text, where there are too many to try each."""
+        begun = self._grams.keys() & {text[at : at + _GRAM] for at in range(len(text) - _GRAM + 1)}
+        return (*self._stubs, *(probe for gram in begun for probe in self._grams[gram]))
 
     def mask(self, text: str) -> str:
         """Return the text with every secret in it, in any spelling, as `MASK`.
@@ -195,9 +254,11 @@ class Masker:
         """
         if text in self._short:
             return MASK
-        hits = [form for form in self._forms if form.probe in text]
-        if not hits and not self._huge:
+        probes = self._probes if len(self._probes) <= _FEW else self._candidates(text)
+        found = [probe for probe in probes if probe in text]
+        if not found and not self._huge:
             return text
+        hits = [form for probe in found for form in self._probes[probe] if form.check in text]
         return MASK.join(self._mask_part(part, hits) for part in text.split(MASK))
 
     def _mask_part(self, text: str, forms: list[_Form]) -> str:
@@ -224,7 +285,9 @@ class Masker:
 
     def suspects(self, json_text: str) -> bool:
         """Return whether a text value of this JSON text may hold a secret; false is certain, true is not."""
-        return any(probe in json_text for probe in self._probes)
+        probes = self._probes if len(self._probes) <= _FEW else self._candidates(json_text)
+        found = [self._probes[probe] for probe in probes if probe in json_text]
+        return any(not forms or any(form.check in json_text for form in forms) for forms in found)
 
 
 def _inner(text: str) -> str:
@@ -237,12 +300,32 @@ def _probe(value: str) -> str:
     return max(_RUN.findall(value), key=len, default="")[:_PROBE_LENGTH]
 
 
+def _short_forms(value: str) -> Iterator[_Form]:
+    """Yield the value where it stands alone within a text: as a value in JSON, and as a field of a form."""
+    begin = _RUN.match(value)
+    probe = begin[0] if begin else ""
+    yield _Form(f'"{probe}', ('(?<=")', re.escape(_inner(value)), rf'(?=\\{{0,{_DEEPEST}}}")'))
+    yield _Form(f"={probe}", ("(?<==)", *_spellings(value), r"(?=[&;\s\"\\]|$)"))
+
+
 def _forms(value: str) -> Iterator[_Form]:
+    data = _utf8(value)
     yield _Form(_probe(value), _spellings(value))
-    yield _Form("\\u", map(_escaped, value))
-    yield from _base64_forms(_utf8(value))
+    # Spelled so from the first character to the last, the plain ones too.
+    yield _Form("\\u", map(_escaped, value), _numeric("u{:04x}", map(ord, value)))
+    yield _Form("#", map(_entity, map(ord, value)))
+    yield _Form("%", ("%" + _hex(f"{byte:02x}") for byte in data), _numeric("%{:02x}", data))
+    yield _Form(data.hex()[:_PROBE_LENGTH], (data.hex(),))
+    yield _Form(data.hex().upper()[:_PROBE_LENGTH], (data.hex().upper(),))
+    yield from _base64_forms(data)
     if not value.isascii() and max(value) <= "\xff":  # basic authentication of old clients
         yield from _base64_forms(value.encode("latin-1"))
+
+
+def _numeric(spelling: str, codes: Iterable[int]) -> str:
+    """Return the first code in a spelling in which no digit is a letter, which could be of either case."""
+    spelled = (spelling.format(code) for code in codes if code < 0x80)
+    return next((one for one in spelled if one.lstrip("u%").isdigit()), "")
 
 
 def _spellings(value: str) -> Iterator[str]:
@@ -275,11 +358,16 @@ def _one_of(character: str) -> str:
     spelled.append("".join(_PERCENT + _hex(f"{byte:02x}") for byte in _utf8(character)))
     spelled.append(rf"(?<=\\){_units(character)}")
     code = ord(character)
-    spelled.append(f"&#(?:0*{code}|[xX]0*{_hex(f'{code:x}')});")
+    spelled.append(_entity(code))
     name = html.entities.codepoint2name.get(code)
     if name:
-        spelled.append(f"&{name};")
+        spelled.append(f"{_AMP}{name};")
     return f"(?:{'|'.join(spelled)})"
+
+
+def _entity(code: int) -> str:
+    """Return a pattern for a character as a numeric HTML entity."""
+    return f"{_AMP}#(?:0*{code}|[xX]0*{_hex(f'{code:x}')});"
 
 
 def _escaped(character: str) -> str:

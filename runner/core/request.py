@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64encode
-from collections.abc import Generator, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from mimetypes import guess_type
 from posixpath import basename, join
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from runner.core.commands import (
@@ -30,12 +30,13 @@ from runner.core.commands import (
     header,
     without,
 )
-from runner.core.compiled import HttpWork, StepPlan
-from runner.core.redact import MASK, SHORTEST, Masker, mask_url
+from runner.core.compiled import FileWork, FormWork, HttpWork, MultipartWork, PartWork, StepPlan
+from runner.core.redact import MASK, SHORTEST, Masker, mask_url, secret_header
 from runner.core.retry import idempotency_key
-from runner.core.scope import SECRET_HEADERS, Scope
+from runner.core.scope import Scope
 from runner.core.template import Template, Tree
 from runner.core.text import to_text
+from runner.core.url import origin_of
 from runner.errors import StepError, located
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -47,7 +48,7 @@ BODY_HEADERS = (
     "transfer-encoding",
 )  # fmt: skip
 PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-DEFAULT_PORTS = {"http": 80, "https": 443}
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 REQUIRED_AUTH = frozenset({"username", "token", "tokenUrl", "clientId", "clientSecret"})
 
 Content: TypeAlias = tuple[bytes | None, tuple[Part, ...] | None, str | None]
@@ -70,13 +71,14 @@ class RunTerms:
     """What every step of a run shares.
 
     `origin` is the run id that idempotency keys are derived from; `base_url` goes before urls that
-    start with ``/``.
+    start with ``/``; `rounds` counts, by path, how often a step has been repeated by a retry of the
+    run after its final answer had come.
     """
 
     origin: str
     masker: Masker
     base_url: str | None = None
-    repeat: int = 0
+    rounds: Mapping[str, int] = field(default_factory=dict)
 
 
 def prepare(
@@ -91,16 +93,18 @@ def prepare(
     url, shown = _url(work, scope, terms, where)
     headers, private = _headers(work, scope, where)
     learn_credentials(headers, terms.masker)
-    body, parts, content_type = yield from _content(
-        work, scope, headers, where, boundary_of(terms.origin, path) if work.parts else ""
-    )
+    boundary = boundary_of(terms.origin, path) if isinstance(work.body, MultipartWork) else ""
+    body, parts, content_type = yield from _content(work, scope, headers, where, boundary)
     given = header(headers, "content-type")
     # Parts cannot be told apart without a boundary, and a document rarely brings its own.
     if content_type and (given is None or (parts is not None and "boundary=" not in given.lower())):
         headers = (*without(headers, ["content-type"]), ("Content-Type", content_type))
-    if work.keyed and header(headers, "idempotency-key") is None:
-        headers = (*headers, ("Idempotency-Key", idempotency_key(terms.origin, path, terms.repeat)))
-    request = Request(work.method, url, headers, body, parts)
+    if work.terms.keyed and header(headers, "idempotency-key") is None:
+        headers = (
+            *headers,
+            ("Idempotency-Key", idempotency_key(terms.origin, path, terms.rounds.get(path, 0))),
+        )
+    request = Request(work.terms.method, url, headers, body, parts)
     prepared = Prepared(request, shown, private, work.path_template)
     if work.auth is None or header(headers, "authorization") is not None:
         return prepared
@@ -117,13 +121,13 @@ def _learn_secrets(work: HttpWork, scope: Scope, masker: Masker) -> None:
 
 
 def learn_credentials(headers: Headers, masker: Masker) -> None:
-    """Have the values of headers masked that always are secret, whole and by their parts.
+    """Have the values of headers masked that are secret by name, whole and by their parts.
 
-    DESIGN 4: Authorization, Cookie and Set-Cookie. Parts too short to be secrets are left out: a
-    cookie ``theme=on`` must not hide every "on".
+    DESIGN 4: Authorization, Cookie and Set-Cookie; and whatever `secret_header` says. Parts too short
+    to be secrets are left out: a cookie ``theme=on`` must not hide every "on".
     """
     for name, value in headers:
-        if name.lower() in SECRET_HEADERS:
+        if secret_header(name):
             masker.add(value)
             for part in _credentials(name.lower(), value):
                 if len(part) >= SHORTEST:
@@ -131,12 +135,18 @@ def learn_credentials(headers: Headers, masker: Masker) -> None:
 
 
 def _credentials(name: str, value: str) -> list[str]:
-    if name.endswith("authorization"):
-        return [value.partition(" ")[2].strip()]
-    pairs = (
-        value.split(";") if name == "cookie" else [value.partition(";")[0]]
-    )  # Set-Cookie: then its attributes
-    return [pair.partition("=")[2].strip() for pair in pairs]
+    if "cookie" in name:
+        # In Set-Cookie all but the first are attributes.
+        pairs = [value.partition(";")[0]] if name == "set-cookie" else value.split(";")
+        return [pair.partition("=")[2].strip() for pair in pairs]
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() != "basic":
+        return [rest.strip()]
+    try:
+        password = b64decode(rest).decode("utf-8", "replace").partition(":")[2]
+    except ValueError:  # it is no base64
+        password = ""
+    return [rest.strip(), password]
 
 
 def with_token(prepared: Prepared, token: str) -> Prepared:
@@ -182,15 +192,6 @@ def _shown_target(shown_url: str, target: str, location: str) -> str:
         return target
 
 
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a url that can be sent to; raises ValueError for any other."""
-    parts = urlsplit(url)
-    port = parts.port
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
-        raise ValueError(url)
-    return parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme]
-
-
 def boundary_of(origin: str, path: str) -> str:
     """Return a multipart boundary that is the same each time a step is repeated."""
     return hashlib.sha256(f"boundary\0{origin}\0{path}".encode()).hexdigest()[:32]
@@ -210,14 +211,15 @@ def _url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> tuple[str
     except ValueError:
         usable = False
     if not usable:
-        text = repr(mask_url(shown)[:200])
+        text = repr(terms.masker.mask(mask_url(shown))[:200])
         raise StepError(
             "url.invalid", f"{text} is not a url; it must start with http://, https:// or /", f"{where}.url"
         )
-    parts = urlsplit(url)
-    userinfo = parts.password or parts.username
-    if userinfo:
-        terms.masker.add([userinfo, unquote(userinfo)])
+    if "@" in url:
+        parts = urlsplit(url)
+        userinfo = parts.password or parts.username
+        if userinfo:
+            terms.masker.add([userinfo, unquote(userinfo)])
     return url, shown
 
 
@@ -231,9 +233,9 @@ def _rendered_url(template: Template, scope: Scope) -> tuple[str, str]:
 
 
 def _base_url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> tuple[str, str]:
-    if not terms.base_url and work.base_url is not None:
+    if not terms.base_url and work.terms.base_url is not None:
         with located("config.baseUrl"):
-            return _rendered_url(work.base_url, scope)
+            return _rendered_url(work.terms.base_url, scope)
     found = terms.base_url or scope.env.get("baseUrl")
     if found:
         return found, found
@@ -245,7 +247,7 @@ def _base_url(work: HttpWork, scope: Scope, terms: RunTerms, where: str) -> tupl
 
 
 def _with_query(url: str, shown: str, query: Tree, scope: Scope, where: str) -> tuple[str, str]:
-    pairs = _pairs(query.render(scope), where)
+    pairs = _pairs(query.render(scope, where), where)
     if not pairs:
         return url, shown
     secret = query.secret_keys(scope)
@@ -287,7 +289,7 @@ def _encoded(text: str) -> bytes:
 def _headers(work: HttpWork, scope: Scope, where: str) -> tuple[Headers, frozenset[str]]:
     if work.headers is None:
         return (), frozenset()
-    rendered: Mapping[str, Json] = work.headers.render(scope)
+    rendered: Mapping[str, Json] = work.headers.render(scope, f"{where}.headers")
     headers: list[tuple[str, str]] = []
     for name, value in rendered.items():
         if value is None:
@@ -299,34 +301,46 @@ def _headers(work: HttpWork, scope: Scope, where: str) -> tuple[Headers, frozens
             if FORBIDDEN_IN_VALUE.search(text):
                 raise StepError("header.value", f"the value of {name!r} has a line break in it")
         headers.append((name, text))
-    return tuple(headers), frozenset(name.lower() for name in work.headers.secret_keys(scope))
+    secret = work.headers.secret_keys(scope)
+    private = (name.lower() for name, _ in headers if name in secret or secret_header(name))
+    return tuple(headers), frozenset(private)
 
 
 def _content(
     work: HttpWork, scope: Scope, headers: Headers, where: str, boundary: str
 ) -> Generator[Command, Reply, Content]:
-    if work.form is not None:
-        return urlencode(_pairs(work.form.render(scope), f"{where}.form")).encode(), None, FORM
-    if work.parts is not None:
-        parts = yield from _parts(work, scope, where)
-        return None, parts, f"multipart/form-data; boundary={boundary}"
-    if work.body_file is not None:
-        with located(f"{where}.bodyFile"):
-            path = work.body_file.text(scope)
-        content = yield from _file(join(work.folder, path), f"{where}.bodyFile")
-        return content, None, guess_type(path)[0] or "application/octet-stream"
-    kind = (header(headers, "content-type") or "").partition(";")[0].strip().lower()
-    with located(f"{where}.body"):
-        if work.body_text is None:
-            return _body(work.body.render(scope) if work.body is not None else None, kind, f"{where}.body")
-        if work.body_text.whole:
-            return _body(work.body_text.render(scope), kind, f"{where}.body")
-        is_json = JSON_TYPE.fullmatch(kind)
-        text = work.body_text.json_text(scope) if is_json else work.body_text.text(scope)
+    match work.body:
+        case None:
+            return None, None, None
+        case FormWork(fields):
+            place = f"{where}.form"
+            return urlencode(_pairs(fields.render(scope, place), place)).encode(), None, FORM
+        case MultipartWork(named):
+            parts = yield from _parts(named, work.terms.folder, scope, f"{where}.multipart")
+            return None, parts, f"multipart/form-data; boundary={boundary}"
+        case FileWork(template):
+            with located(f"{where}.bodyFile"):
+                path = template.text(scope)
+            content = yield from _file(join(work.terms.folder, path), f"{where}.bodyFile")
+            return content, None, guess_type(path)[0] or "application/octet-stream"
+        case Tree() | Template() as body:
+            kind = (header(headers, "content-type") or "").partition(";")[0].strip().lower()
+            return _body(body, kind, scope, f"{where}.body")
+        case other:
+            assert_never(other)
+
+
+def _body(body: Tree | Template, kind: str, scope: Scope, where: str) -> Content:
+    with located(where):
+        if isinstance(body, Tree):
+            return _json_body(body.render(scope, where), kind, where)
+        if body.whole:
+            return _json_body(body.render(scope), kind, where)
+        text = body.json_text(scope) if JSON_TYPE.fullmatch(kind) else body.text(scope)
         return _encoded(text), None, "text/plain; charset=utf-8"
 
 
-def _body(value: Json, kind: str, where: str) -> Content:
+def _json_body(value: Json, kind: str, where: str) -> Content:
     if value is None:
         return None, None, None
     if kind == FORM and isinstance(value, dict):
@@ -334,17 +348,19 @@ def _body(value: Json, kind: str, where: str) -> Content:
     if isinstance(value, str) and not JSON_TYPE.fullmatch(kind):
         return _encoded(value), None, "text/plain; charset=utf-8"
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _COMPACT.encode(value)
     except ValueError:
         message = "the body holds an infinite number, which JSON cannot write"
         raise StepError("template.value", message) from None
     return _encoded(text), None, "application/json"
 
 
-def _parts(work: HttpWork, scope: Scope, where: str) -> Generator[Command, Reply, tuple[Part, ...]]:
+def _parts(
+    named: Sequence[tuple[str, PartWork]], folder: str, scope: Scope, where: str
+) -> Generator[Command, Reply, tuple[Part, ...]]:
     parts: list[Part] = []
-    for name, part in work.parts or ():
-        place = f"{where}.multipart.{name}"
+    for name, part in named:
+        place = f"{where}.{name}"
         if part.text is not None:
             with located(place):
                 value = part.text.render(scope)
@@ -355,7 +371,7 @@ def _parts(work: HttpWork, scope: Scope, where: str) -> Generator[Command, Reply
         with located(place):
             path = part.file.text(scope)
             filename = part.filename.text(scope) if part.filename else basename(path)
-        content = yield from _file(join(work.folder, path), place)
+        content = yield from _file(join(folder, path), place)
         content_type = part.content_type or guess_type(filename)[0] or "application/octet-stream"
         parts.append(Part(name, content, filename, content_type))
     return tuple(parts)
@@ -397,7 +413,7 @@ def _authorized(
 
 def _auth_settings(work: HttpWork, scope: Scope, where: str) -> dict[str, str]:
     assert work.auth is not None
-    settings: Mapping[str, Json] = work.auth.render(scope)
+    settings: Mapping[str, Json] = work.auth.settings.render(scope, where)
     values: dict[str, str] = {}
     for name, value in settings.items():
         with located(f"{where}.{name}"):
@@ -411,6 +427,7 @@ def _auth_settings(work: HttpWork, scope: Scope, where: str) -> dict[str, str]:
 def _with_fetched_token(
     prepared: Prepared, work: HttpWork, values: Mapping[str, str]
 ) -> Generator[Command, Reply, Prepared]:
+    assert work.auth is not None
     spec = TokenSpec(
         token_url=values["tokenUrl"].strip(),
         client_id=values["clientId"],
@@ -418,9 +435,9 @@ def _with_fetched_token(
         scope=values.get("scope"),
         audience=values.get("audience"),
         client_auth="body" if values.get("clientAuth") == "body" else "basic",
-        timeout=work.timeout,
-        max_attempts=work.policy.max_attempts,
-        template=work.token_template,
+        timeout=work.terms.timeout,
+        max_attempts=work.terms.policy.max_attempts,
+        template=work.auth.token_template,
     )
     try:
         origin_of(spec.token_url)

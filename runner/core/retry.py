@@ -7,7 +7,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Literal, TypeAlias
 
 from runner.core.commands import NoResponse, Response, header
@@ -130,6 +129,10 @@ def retry_after(reply: Response | NoResponse) -> float | None:
     text = (header(reply.headers, "retry-after") or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime
+
     try:
         date = parsedate_to_datetime(text)
     except ValueError:

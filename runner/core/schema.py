@@ -23,6 +23,7 @@ _EMPTY_LIST: Final[dict[str, Json]] = {"type": "array", "maxItems": 0}
 _ROW: Final = (
     "id",
     "project_id",
+    "folder_name",
     "created_by",
     "created_at",
     "updated_at",

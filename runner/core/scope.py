@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Final
 
 from runner.core.commands import Json
+from runner.core.redact import secret_header
 from runner.core.reference import RUN_VALUES, FieldsAnyCase, Missing, Reference, entry, spell, walk
 from runner.core.text import MAX_TEXT, close_match
 from runner.errors import StepError
 
 RESERVED: Final = frozenset({"input", "env", "headers", "response", "runtime", "config", "item", "index"})
 BUILT_IN_ENV: Final = frozenset({"CURRENT_TIMESTAMP"})  # given by the run unless the user gives it
-SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 NOTHING: Final = object()
 
 _NONE: Final[Mapping[str, Json]] = MappingProxyType({})
@@ -36,15 +36,13 @@ class RunValues:
 class SecretNames:
     """Which values are secret: inputs, env values, (step id, output) pairs, other roots such as ``item``.
 
-    Of the headers, `SECRET_HEADERS` always are; `headers` names more, in lower case. `outputs` grows
-    as steps finish. Source: SEMANTICS, Secrets.
+    Headers are by their names. `outputs` grows as steps finish. Source: SEMANTICS, Secrets.
     """
 
     inputs: frozenset[str] = frozenset()
     env: frozenset[str] = frozenset()
     outputs: set[tuple[str, str]] = field(default_factory=set)
     names: frozenset[str] = frozenset()
-    headers: frozenset[str] = SECRET_HEADERS
 
 
 class Scope:
@@ -100,12 +98,16 @@ class Scope:
         return scope
 
     def _copy(self) -> Scope:
-        scope = object.__new__(Scope)
+        scope = object.__new__(type(self))
         scope.inputs, scope.env, scope.headers = self.inputs, self.env, self.headers
         scope.outputs, scope.names, scope.path = self.outputs, self.names, self.path
         scope.run, scope.secret = self.run, self.secret
         scope._roots, scope._uses = self._roots, self._uses
         return scope
+
+    def stand_in(self, text: str, references: tuple[Reference, ...]) -> Json:  # noqa: ARG002 - for a dry run
+        """Return what an expression is instead of its value, NOTHING to have it computed."""
+        return NOTHING
 
     def value(self, reference: Reference) -> Json:
         """Return what a reference leads to; raises StepError `reference.missing` that names it."""
@@ -146,7 +148,7 @@ class Scope:
             pairs = secret.outputs
             return (root, first) in pairs if path else any(step == root for step, _ in pairs)
         if root == "headers":
-            return first is None or first.lower() in secret.headers
+            return first is None or secret_header(first)
         if root in ("input", "env"):
             names = secret.inputs if root == "input" else secret.env
             return first in names if path else bool(names)

@@ -7,17 +7,16 @@ ARCHITECTURE.md names; the rest follows SEMANTICS, Trace.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from runner.core import names
 from runner.core.actions import Spot
 from runner.core.commands import Json, NoResponse, Outcome, Refused, Reply, Response, SendRequest
 from runner.core.redact import MASK, mask_url
 from runner.core.trace import Status
+from runner.core.url import origin_of
 
 SHOWN_RESPONSE_HEADERS = ("content-type", "content-length", "retry-after", "x-request-id", "location")
 LONGEST_OUTPUT = 256
-DEFAULT_PORTS = {"http": 80, "https": 443}
 INTERRUPTED = {"cancelled": "cancelled", "timed_out": "timeout"}
 
 
@@ -99,15 +98,18 @@ def error_type(outcome: Outcome) -> str:
 
 def request_attributes(command: SendRequest, task_id: str, task_type: str) -> dict[str, Json]:
     """Return the attributes of an attempt when it is sent."""
-    parts = urlsplit(command.request.url)
+    try:
+        scheme, host, port = origin_of(command.request.url)
+    except ValueError:  # it cannot be sent, and has a span all the same
+        scheme, host, port = "", "", 0
     attributes: dict[str, Json] = {
         names.TASK_ID: task_id,
         names.TASK_TYPE: task_type,
         **names.method_attributes(command.request.method),
         names.URL_FULL: mask_url(command.shown_url),
-        names.SERVER_ADDRESS: parts.hostname or "",
-        names.SERVER_PORT: parts.port or DEFAULT_PORTS.get(parts.scheme, 0),
-        names.URL_SCHEME: parts.scheme,
+        names.SERVER_ADDRESS: host,
+        names.SERVER_PORT: port,
+        names.URL_SCHEME: scheme,
     }
     if command.template:
         attributes[names.URL_TEMPLATE] = command.template

@@ -8,7 +8,8 @@ References and templates; SEMANTICS, Templates and conditions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, Literal, TypeAlias
 
 from runner.core.commands import Json
@@ -23,23 +24,23 @@ from runner.core.expression import (
     operand_value,
 )
 from runner.core.redact import MASK
-from runner.core.reference import LITERALS, NAME, PATH, Reference, TemplateError, split_path
+from runner.core.reference import LITERALS, PATH, Reference, TemplateError, spell, split_path
 from runner.core.scope import Scope
 from runner.core.text import MAX_NESTING, measure, to_json, to_text, too_long
 from runner.core.url import Component, advance, components, encode
-from runner.errors import Problem, StepError
+from runner.errors import StepError
 
-__all__ = ["Mode", "Template", "TemplateError", "Tree", "compile_template", "compile_tree"]
+__all__ = ["Mode", "Template", "TemplateError", "Tree", "compile_template", "compile_tree", "survey"]
 
 Mode: TypeAlias = Literal["text", "url", "json"]
 Piece: TypeAlias = str | Reference | Expression
+CompileText: TypeAlias = "Callable[[str], Template]"
 
 VALUE_FACTOR: Final = 16  # a rendered tree may be this many times larger than one text
 
 _PATH_IN_BRACES: Final = re.compile(rf"\{{\{{\s*+({PATH})\s*+\}}\}}")
 _TAG: Final = re.compile(r"\{[%#]")
 _JSON_QUOTE: Final = re.compile(r'\\.|"', re.DOTALL)
-_PLAIN_KEY: Final = re.compile(NAME)
 _ORIGIN: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
 
 
@@ -97,6 +98,11 @@ class Template:
         first = type(pieces[0]) is str
         self.constant = first and len(pieces) == 1
         self.whole = not first and len(pieces) == 1
+
+    @property
+    def leading(self) -> str:
+        """The text of the reference or expression that the template begins with, if it does."""
+        return "" if type(self._pieces[0]) is str else self._pieces[0].text  # type: ignore[union-attr]
 
     def render(self, scope: Scope) -> Json:
         """Return the value: with its type when the template is whole, else text."""
@@ -273,167 +279,162 @@ def compile_template(source: str) -> Template:
     return Template(source, tuple(_pieces(source)))
 
 
-_Place: TypeAlias = tuple[str | int, ...]
-
-
-class _Leaf:
-    """A string of a tree that has `{{ }}` in it, and the keys that lead to it."""
-
-    __slots__ = ("place", "template")
-
-    def __init__(self, template: Template, place: _Place) -> None:
-        self.template = template
-        self.place = place
-
-    def build(self, leaf: Callable[[_Leaf], Json]) -> Json:
-        return leaf(self)
-
-
 class _Container:
     """An object or list of which some values are rendered; the others stay as they are, in their order."""
 
     __slots__ = ("fixed", "rendered")
 
-    def __init__(self, fixed: dict[str, Json] | list[Json], rendered: list[tuple[Any, _Node]]) -> None:
+    def __init__(self, fixed: dict[str, Json] | list[Json], rendered: tuple[tuple[Any, _Node], ...]) -> None:
         self.fixed = fixed
         self.rendered = rendered
 
-    def build(self, leaf: Callable[[_Leaf], Json]) -> Json:
+    def build(self, leaf: Callable[[Template], Json]) -> Json:
         built: Any = self.fixed.copy()
         for key, node in self.rendered:
-            built[key] = leaf(node) if type(node) is _Leaf else node.build(leaf)
+            built[key] = node.build(leaf) if isinstance(node, _Container) else leaf(node)
         return built
 
 
-_Node: TypeAlias = _Leaf | _Container
+_Node: TypeAlias = Template | _Container
+Place: TypeAlias = tuple[str | int, ...]
 
 
 class Tree:
     """A JSON value whose strings are templates. Made by `compile_tree`.
 
-    `problems` holds one Problem per template that could not be compiled; a tree that has any must
-    not be rendered. Constant parts are shared between renderings: treat what you get as read-only.
+    A flow may have 100 000 of them, so one holds nothing that can be found again, such as its place in
+    the document. Constant parts are shared between renderings: treat what you get as read-only.
     """
 
-    __slots__ = ("_leaves", "_node", "problems", "value", "where")
+    __slots__ = ("_node", "value")
 
-    def __init__(self, value: Json, where: str, growing: _Growing) -> None:
+    def __init__(self, value: Json, node: _Node | None = None) -> None:
         self.value = value
-        self._node = growing.node(value, (), 0)
-        # A tree without templates has nothing to locate, and a flow may have 100 000 of them.
-        self.where = where if self._node is not None else ""
-        self._leaves = tuple(growing.leaves)
-        self.problems = tuple([Problem(code, _spell(where, at), what) for code, at, what in growing.problems])
+        self._node = node
 
     @property
     def constant(self) -> bool:
         """Whether no string has ``{{ }}`` in it."""
         return self._node is None
 
-    @property
-    def references(self) -> tuple[tuple[str, Reference], ...]:
-        """Every reference with its place, such as ``steps[1].body.token``."""
-        return tuple(
-            (_spell(self.where, leaf.place), one) for leaf in self._leaves for one in leaf.template.references
-        )
-
-    def render(self, scope: Scope) -> Json:
-        """Return the value with every template rendered; raises StepError with its place."""
-        if self._node is None:
+    def render(self, scope: Scope, where: str) -> Json:
+        """Return the value with every template rendered; raises StepError with its place below `where`."""
+        node = self._node
+        if node is None:
             return self.value
         limit = room = scope.run.max_text * VALUE_FACTOR
+        begun = 0
 
-        def leaf(one: _Leaf) -> Json:
-            nonlocal room
-            try:
-                value = one.template.render(scope)
-                if type(value) is str:
-                    room -= len(value)
-                elif isinstance(value, (list, dict)):
-                    room -= measure(value, limit)
-                if room < 0:
-                    raise too_long(limit)
-            except StepError as error:
-                where = error.where or _spell(self.where, one.place)
-                raise StepError(error.code, error.message, where) from None
+        def leaf(one: Template) -> Json:
+            nonlocal begun, room
+            begun += 1
+            value = one.render(scope)
+            if type(value) is str:
+                room -= len(value)
+            elif isinstance(value, (list, dict)):
+                room -= measure(value, limit)
+            if room < 0:
+                raise too_long(limit)
             return value
 
-        return self._node.build(leaf)
+        try:
+            return node.build(leaf) if isinstance(node, _Container) else leaf(node)
+        except StepError as error:
+            place = error.where or spell(where, self.place(begun - 1))
+            raise StepError(error.code, error.message, place) from None
+
+    def place(self, number: int) -> Place:
+        """Return the keys that lead to one of the templates, counted from 0 in the order of the document."""
+        return next(islice(survey(self.value), number, None))[0]
 
     def is_secret(self, scope: Scope) -> bool:
         """Tell whether any value in the tree is made from a secret."""
-        return any(leaf.template.is_secret(scope) for leaf in self._leaves)
+        return any(template.is_secret(scope) for template in _templates(self._node))
 
     def secret_values(self, scope: Scope) -> list[Json]:
         """Return the secret values in the tree as they stand there, for a `Masker`."""
-        return [value for leaf in self._leaves for value in leaf.template.secret_values(scope)]
+        return [value for template in _templates(self._node) for value in template.secret_values(scope)]
 
     def secret_keys(self, scope: Scope) -> frozenset[str]:
         """Return the keys of an object under which something is made from a secret."""
-        secret = (leaf for leaf in self._leaves if leaf.place and leaf.template.is_secret(scope))
-        return frozenset(str(leaf.place[0]) for leaf in secret)
+        rendered = self._node.rendered if isinstance(self._node, _Container) else ()
+        return frozenset(
+            str(key) for key, node in rendered if any(one.is_secret(scope) for one in _templates(node))
+        )
 
 
-def compile_tree(value: Json, where: str, compile_text: Callable[[str], Template] = compile_template) -> Tree:
-    """Compile every string of a JSON value; `where` is its place in the document.
+def _templates(node: _Node | None) -> Iterator[Template]:
+    if isinstance(node, _Container):
+        for _, below in node.rendered:
+            yield from _templates(below)
+    elif node is not None:
+        yield node
 
-    Templates that cannot be compiled are all collected in `Tree.problems`. `compile_text` lets the
-    caller remember equal texts.
+
+def compile_tree(value: Json, compile_text: CompileText = compile_template) -> tuple[Tree, list[Template]]:
+    """Compile every string of a JSON value; returns the tree and its templates that are not constant.
+
+    Raises TemplateError; `survey` finds every one, with its place. `compile_text` lets the caller
+    remember equal texts.
     """
-    return Tree(value, where, _Growing(compile_text))
+    found: list[Template] = []
+    if isinstance(value, str):
+        template = compile_text(value)
+        return (Tree(value), found) if template.constant else (Tree(value, template), [template])
+    node = _grow(value, compile_text, found, 0) if isinstance(value, (dict, list)) else None
+    return Tree(value, node), found
 
 
-class _Growing:
-    """What `compile_tree` has found so far; problems are (code, place, message)."""
+def _grow(
+    item: dict[str, Json] | list[Json], compile_text: CompileText, found: list[Template], depth: int
+) -> _Container | None:
+    if depth > MAX_NESTING:
+        raise _too_deep()
+    rendered: list[tuple[Any, _Node]] = []
+    if isinstance(item, dict):
+        entries: Iterable[tuple[Any, Json]] = item.items()
+        if "{{" in "\n".join(item):
+            raise _braces_in_key(next(key for key in item if "{{" in key))
+    else:
+        entries = enumerate(item)
+    for key, one in entries:
+        # Most values are constants, and cost nothing but this look.
+        if type(one) is str:
+            if "{" in one and not (template := compile_text(one)).constant:
+                found.append(template)
+                rendered.append((key, template))
+        elif isinstance(one, (dict, list)) and (node := _grow(one, compile_text, found, depth + 1)):
+            rendered.append((key, node))
+    return _Container(item, tuple(rendered)) if rendered else None
 
-    def __init__(self, compile_text: Callable[[str], Template]) -> None:
-        self.compile_text = compile_text
-        self.leaves: list[_Leaf] = []
-        self.problems: list[tuple[str, _Place, str]] = []
 
-    def node(self, item: Json, place: _Place, depth: int) -> _Node | None:
-        if isinstance(item, str):
-            return self.text(item, place) if "{" in item else None
-        if depth > MAX_NESTING:
-            self.problems.append(("template.depth", place, f"nested deeper than {MAX_NESTING} levels"))
-            return None
-        if isinstance(item, dict):
-            for key in item:
-                if "{{" in key:
-                    what = f"the name {key!r} has {{{{ in it; only values can, so write the name out"
-                    self.problems.append(("template.key", place, what))
-            return self.container(item, item.items(), place, depth)
-        return self.container(item, enumerate(item), place, depth) if isinstance(item, list) else None
-
-    def container(
-        self, item: Json, entries: Iterable[tuple[Any, Json]], place: _Place, depth: int
-    ) -> _Node | None:
-        rendered: list[tuple[Any, _Node]] = []
-        node: _Node | None
-        for key, one in entries:
-            # Most values are constants, and cost nothing but this look.
-            if type(one) is str:
-                node = self.text(one, (*place, key)) if "{" in one else None
-            else:
-                node = self.node(one, (*place, key), depth + 1) if isinstance(one, (dict, list)) else None
-            if node is not None:
-                rendered.append((key, node))
-        return _Container(item, rendered) if rendered else None
-
-    def text(self, item: str, place: _Place) -> _Leaf | None:
+def survey(
+    value: Json, compile_text: CompileText = compile_template, place: Place = ()
+) -> Iterator[tuple[Place, Template | TemplateError]]:
+    """Yield what is rendered in a value, and all that is wrong, each after the keys that lead to it."""
+    if isinstance(value, str):
         try:
-            template = self.compile_text(item)
+            template = compile_text(value)
         except TemplateError as error:
-            self.problems.append((error.code, place, error.message))
-            return None
-        if template.constant:
-            return None
-        leaf = _Leaf(template, place)
-        self.leaves.append(leaf)
-        return leaf
+            yield place, error
+        else:
+            if not template.constant:
+                yield place, template
+    elif isinstance(value, (dict, list)):
+        if len(place) > MAX_NESTING:
+            yield place, _too_deep()
+            return
+        if isinstance(value, dict):
+            yield from ((place, _braces_in_key(key)) for key in value if "{{" in key)
+        entries: Iterable[tuple[Any, Json]] = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in entries:
+            yield from survey(one, compile_text, (*place, key))
 
 
-def _spell(where: str, place: _Place) -> str:
-    return where + "".join(
-        f"[{key!r}]" if isinstance(key, int) or not _PLAIN_KEY.fullmatch(key) else f".{key}" for key in place
-    )
+def _too_deep() -> TemplateError:
+    return TemplateError("template.depth", f"nested deeper than {MAX_NESTING} levels")
+
+
+def _braces_in_key(key: str) -> TemplateError:
+    what = f"the name {key!r} has {{{{ in it; only values can, so write the name out"
+    return TemplateError("template.key", what)

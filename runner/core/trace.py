@@ -31,6 +31,7 @@ Event: TypeAlias = tuple[str, int, dict[str, Json]]
 
 # Seed 000: the server keeps attributes as map[string]any of Go, where every number is a float64.
 LARGEST_INT: Final = 2**53 - 1
+SCOPE: Final = "runner"  # the instrumentation scope of what this package records
 LONGEST_VALUE: Final = 16_384  # characters of one text value; the rest is cut off
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,11 +71,21 @@ class RemoteParent:
         return bool(self.flags & 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who recorded a span, as OTLP tells it: the resource, and the name and version of the scope."""
+
+    resource: Mapping[str, Json]
+    scope: str = ""
+    version: str = ""
+
+
 class SpanRecord:
     """One span. Times are nanoseconds since 1970; `sequence` counts the spans of a run as they start.
 
     `attributes` hold any JSON value; only `encode` narrows them. `ended` is false while the work
     goes on, `end` is then None, or the time of the snapshot in a record that was read from a file.
+    `origin` is None for what this package records.
     """
 
     __slots__ = (
@@ -87,6 +98,7 @@ class SpanRecord:
         "kind",
         "links",
         "name",
+        "origin",
         "parent_id",
         "sequence",
         "span_id",
@@ -124,6 +136,7 @@ class SpanRecord:
         self.links: Sequence[Link] = ()
         self.flags = 1
         self.tracestate = ""
+        self.origin: Origin | None = None
 
     @property
     def duration_ms(self) -> float:
@@ -212,6 +225,12 @@ def coerce(value: Json) -> Scalar | None:
     return str(value)
 
 
+def narrowed(attributes: Mapping[str, Json]) -> dict[str, Scalar]:
+    """Return the attributes with each value as `coerce` has it, without those to leave out."""
+    values = {key: coerce(value) for key, value in attributes.items()}
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _plain(value: Json) -> Json:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -247,6 +266,8 @@ def _members(attributes: Mapping[str, Json]) -> str:
             parts.append(_keys[key] + ("true" if value else "false"))
         elif kind is float and value - value == 0.0:  # finite
             parts.append(f"{_keys[key]}{value!r}")
+        elif kind is list and len(value) == 1 and type(value[0]) is str:  # a header of an answer
+            parts.append(_keys[key] + _quoted(f"[{_quoted(value[0])}]"))
         else:
             narrowed = coerce(value)
             if narrowed is not None:
@@ -267,8 +288,10 @@ def encode(record: SpanRecord, *, now: int | None = None) -> str:
     if end is None:
         end = record.start if now is None else max(now, record.start)
     attributes = _members(record.attributes)
-    extras = _extras(record)
+    extras = extras_of(record)
     if extras:
+        if not extras.keys().isdisjoint(record.attributes):  # no key stands twice
+            extras = {key: value for key, value in extras.items() if key not in record.attributes}
         attributes = f"{attributes},{_members(extras)}" if attributes else _members(extras)
     trace = f'{{"traceId":"{record.trace_id:032x}","spanId":"'
     tail = f'","traceFlags":{record.flags}}}'
@@ -296,7 +319,7 @@ def _events(events: list[Event]) -> str:
     )
 
 
-def _extras(record: SpanRecord) -> dict[str, Json]:
+def extras_of(record: SpanRecord) -> dict[str, Json]:
     """Return what the schema has no field for, as attributes in a fixed order."""
     extras: dict[str, Json] = {}
     if record.kind != "internal":
@@ -309,7 +332,15 @@ def _extras(record: SpanRecord) -> dict[str, Json]:
         extras[names.W3C_TRACESTATE] = record.tracestate
     if record.links:
         extras[names.OTEL_LINKS] = links_text(record.links)
+    if record.origin is not None and record.origin.scope != SCOPE:
+        extras.update(_origin_attributes(record.origin))
     return extras
+
+
+def _origin_attributes(origin: Origin) -> dict[str, Json]:
+    shown: dict[str, Json] = {names.OTEL_SCOPE_NAME: origin.scope, names.OTEL_SCOPE_VERSION: origin.version}
+    shown |= {key: origin.resource.get(key) for key in (names.SERVICE_NAME, names.SERVICE_VERSION)}
+    return {key: value for key, value in shown.items() if value not in (None, "")}
 
 
 def links_text(links: Sequence[Link]) -> str:
@@ -319,7 +350,7 @@ def links_text(links: Sequence[Link]) -> str:
             "traceId": f"{link.trace_id:032x}",
             "spanId": f"{link.span_id:016x}",
             "traceFlags": link.flags,
-            "attributes": link.attributes,
+            "attributes": narrowed(link.attributes),
         }
         for link in links
     ]

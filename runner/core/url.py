@@ -1,4 +1,4 @@
-"""Which component of a url a substituted value stands in, and how it is written there (RFC 3986).
+"""Where a url leads to; which component of it a value stands in, and how it is written there (RFC 3986).
 
 A value never changes the shape of the url that the author wrote: it cannot end a path segment, add
 a query parameter or move the request to another host.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from runner.errors import StepError
 
@@ -25,12 +26,30 @@ class Component(IntEnum):
     FRAGMENT = 5
 
 
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+_BEFORE_PATH: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _SCHEME: Final = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")
 _AUTHORITY_END: Final = re.compile(r"[/?#\\]")
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 _NOT_HOST: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST_HOST: Final = 253
 _DOTS: Final = (".", "..")
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a url that can be sent to; raises ValueError for any other."""
+    before = _BEFORE_PATH.match(url)
+    return _origin(before[0] if before else url)
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    port = parts.port
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
+        raise ValueError(url)
+    return parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme]
 
 
 def advance(component: Component, text: str) -> Component:

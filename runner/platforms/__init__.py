@@ -1,27 +1,75 @@
-"""Foreign documents and APIs: what they are called, and the way from each to a Flow."""
+"""Foreign documents and APIs: what they are called, and the ways from each to a Flow and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
+from importlib import import_module
 
+from runner.core.commands import Json
+from runner.core.compiled import Plan
 from runner.core.document import Document
 from runner.core.model import Flow
 from runner.errors import FlowError, Problem
-from runner.platforms import steps
 
-Read: TypeAlias = Callable[[Document], Flow]
+# Modules with `recognises(document)` and `read(document)`, and but for Steps, which is between all others,
+# with `to_steps(document)` and `from_steps(document)`. Imported only as far as it takes to find the one.
+DIALECTS: Mapping[str, str] = {
+    "steps": "runner.platforms.steps",
+    "react-flow": "runner.platforms.react_flow",
+}
 
-DIALECTS: Mapping[str, tuple[Callable[[Document], bool], Read]] = {
-    "steps": (steps.recognises, steps.read),
+# Modules with a function `problems(document, face)`, and which face of the platform it is to be.
+JUDGES: Mapping[str, tuple[str, str]] = {
+    "gassapi": ("runner.platforms.gassapi_rules", "documented"),
+    "gassapi-observed": ("runner.platforms.gassapi_rules", "observed"),
+}
+
+# Modules with a function `write(flow, plan)`; named here and imported when they are used.
+WRITERS: Mapping[str, str] = {
+    "versori-flow": "runner.platforms.versori_flow",
 }
 
 
-def read(document: Document) -> Flow:
-    """Turn a document of any known dialect into a flow; raises FlowError when it is of none."""
-    for recognises, reader in DIALECTS.values():
-        if recognises(document):
-            return reader(document)
+def dialect_of(document: Document, dialect: str | None = None) -> str:
+    """Return the dialect of a document; raises FlowError when it is none, or not the given one."""
+    for name in DIALECTS if dialect is None else [dialect]:
+        if import_module(DIALECTS[name]).recognises(document):
+            return name
     keys = ", ".join(repr(key) for key in list(document.value)[:10]) or "none"
-    what = f"no flow of a known dialect ({', '.join(DIALECTS)}); keys found: {keys}"
+    kind = f"a known dialect ({', '.join(DIALECTS)})" if dialect is None else f"the dialect {dialect}"
+    what = f"no flow of {kind}; keys found: {keys}"
     raise FlowError([Problem("document.dialect", "", what, place=document.locate(""))])
+
+
+def read(document: Document, dialect: str | None = None) -> Flow:
+    """Turn a document of a known dialect, or of just this one, into a flow; raises FlowError otherwise."""
+    flow: Flow = import_module(DIALECTS[dialect_of(document, dialect)]).read(document)
+    return flow
+
+
+def convert(document: Document, target: str, dialect: str | None = None) -> tuple[Json, tuple[Problem, ...]]:
+    """Turn a document into one of another dialect; returns it with a warning for all that is only kept.
+
+    Raises FlowError with all that keeps it from being converted.
+    """
+    source = dialect_of(document, dialect)
+    value, problems = document.value, ()
+    if source not in (target, "steps"):
+        value, problems = import_module(DIALECTS[source]).to_steps(document)
+        document = Document.of(value, document.name)
+    if target not in (source, "steps"):
+        value, more = import_module(DIALECTS[target]).from_steps(document)
+        problems += more
+    return value, problems
+
+
+def write(flow: Flow, plan: Plan, dialect: str) -> Json:
+    """Turn a flow without errors into a document of this dialect."""
+    return import_module(WRITERS[dialect]).write(flow, plan)
+
+
+def refused_by(document: Document, judge: str) -> tuple[Problem, ...]:
+    """Return what a platform would refuse in a document, in its own words."""
+    module, face = JUDGES[judge]
+    found: tuple[Problem, ...] = import_module(module).problems(document, face)
+    return found

@@ -7,17 +7,20 @@ for an empty object wherever PHP has stored one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from pathlib import PurePath
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict  # pydantic takes that of `typing` only from Python 3.12 on
 
 from runner.core.commands import Json
 from runner.core.document import Document
-from runner.core.model import Config, Edge, Flow, InputField, Retry, Step, Until
+from runner.core.model import CAMEL, Config, Edge, Flow, InputField, Retry, Step, Steps, Until
 from runner.core.text import close_match, kind_of
 from runner.errors import FlowError, Problem
 
@@ -26,8 +29,8 @@ T = TypeVar("T")
 RECORD_KEYS = frozenset(
     {
         "name", "description", "folder_id", "flow_inputs", "flow_data", "is_active", "ui_data", "id",
-        "project_id", "created_by", "created_at", "updated_at", "ai_version", "generation_strategy",
-        "complexity_score",
+        "project_id", "folder_name", "created_by", "created_at", "updated_at", "ai_version",
+        "generation_strategy", "complexity_score",
     }
 )  # fmt: skip
 DATA_KEYS = frozenset({"version", "steps", "config", "edges"})
@@ -36,7 +39,6 @@ OBJECTS = frozenset(
     {"headers", "outputs", "config", "validation", "query", "form", "multipart", "inputs", "set", "retry"}
 )
 NESTED = {"retry": Retry, "until": Until}
-CHUNK = 1000  # steps that are validated together
 SHAPES = {
     "dict_type": "an object", "mapping_type": "an object", "dataclass_type": "an object",
     "list_type": "a list", "tuple_type": "a list", "string_type": "a text",
@@ -53,7 +55,11 @@ _adapters: dict[type, TypeAdapter[Any]] = {}
 def recognises(document: Document) -> bool:
     """Whether the document is a flow, a row of flows, or a patch in the Steps format."""
     value = document.value
-    if "nodes" in value and "steps" not in value:
+    data = value.get("flow_data", value)
+    if isinstance(data, str):
+        with suppress(FlowError):
+            data = document.embedded("flow_data", data).value
+    if isinstance(data, dict) and "nodes" in data and "steps" not in data:
         return False
     return (
         "flow_data" in value or "steps" in value or bool(PATCH_KEYS & value.keys() and "spans" not in value)
@@ -75,14 +81,14 @@ class _Reader:
     def flow(self) -> Flow:
         record = self.document.value
         data, prefix = self._data(record)
-        steps = self._list(Step, data.get("steps"), "steps")
+        raw = self._items(data.get("steps"), "steps")
         name = PurePath(self.document.name)
         return Flow(
             name=self._text(record, "name"),
             description=self._text(record, "description"),
             inputs=self._inputs(record),
             version=self._version(data),
-            steps=tuple(steps),
+            steps=Steps(raw, _read_steps),
             edges=tuple(self._list(Edge, data.get("edges"), "edges")),
             config=self._config(data),
             is_active=_truth(record.get("is_active")),
@@ -94,7 +100,7 @@ class _Reader:
         )
 
     def _data(self, record: Mapping[str, Json]) -> tuple[Mapping[str, Json], str]:
-        self._near_misses(record, RECORD_KEYS | DATA_KEYS, "")
+        _note_near_misses(record, RECORD_KEYS | DATA_KEYS, "", self.problems)
         if "flow_data" not in record:
             return record, ""
         data = self._parsed(record["flow_data"], "flow_data")
@@ -103,10 +109,7 @@ class _Reader:
         if not isinstance(data, dict):
             self._problem("document.type", "flow_data", "must be an object with 'steps'")
             return {}, "flow_data."
-        if "nodes" in data and "steps" not in data:
-            what = "is a visual flow (nodes and edges); convert it to steps first"
-            self._problem("document.dialect", "flow_data", what)
-        self._near_misses(data, DATA_KEYS, "flow_data.")
+        _note_near_misses(data, DATA_KEYS, "", self.problems)
         return data, "flow_data."
 
     def _parsed(self, value: Json, where: str) -> Json:
@@ -155,82 +158,80 @@ class _Reader:
         self._problem("document.type", name, f"must be a text, not {kind_of(value)}")
         return ""
 
+    def _items(self, value: Json, where: str) -> list[Json]:
+        if value is None or isinstance(value, list):
+            return value or []
+        self._problem("document.type", where, "must be a list")
+        return []
+
     def _list(self, kind: type[T], value: Json, where: str) -> list[T]:
-        """Read a list of objects; a key with a wrong value is reported and left out."""
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self._problem("document.type", where, "must be a list")
-            return []
-        found: list[T] = []
-        for start in range(0, len(value), CHUNK):
-            found += self._chunk(kind, value[start : start + CHUNK], where, start)
-            if self.document.data is not None:
-                # What is read is let go of at once: the largest flows need the room.
-                value[start : start + CHUNK] = [None] * len(value[start : start + CHUNK])
-        return found
-
-    def _chunk(self, kind: type[T], values: list[Json], where: str, start: int) -> list[T]:
-        known = wire_names(kind).keys()
-        cleaned = [_cleaned(one) for one in values]
-        for index, one in enumerate(cleaned, start):
-            if isinstance(one, dict):
-                if not known >= one.keys():
-                    self._near_misses(one, known, f"{_place(where, index)}.")
-                if NESTED.keys() & one.keys():
-                    self._nested_near_misses(one, f"{_place(where, index)}.")
-        try:
-            return list(adapter_of(kind).validate_python(cleaned))
-        except ValidationError as error:
-            return self._mended(adapter_of(kind), cleaned, where, start, error)
-
-    def _mended(
-        self,
-        adapter: TypeAdapter[list[T]],
-        values: list[Json],
-        where: str,
-        start: int,
-        error: ValidationError,
-    ) -> list[T]:
-        mended = list(values)
-        told: set[str] = set()
-        for wrong in error.errors(include_url=False, include_context=False):
-            index, rest = int(wrong["loc"][0]), wrong["loc"][1:]
-            path, key = _path_in(values[index], rest)
-            place = f"{_place(where, start + index)}{path}"
-            if place not in told:  # a value that fits no member of a union has an error for each
-                told.add(place)
-                self._problem(
-                    "document.type",
-                    place,
-                    _reason(wrong["type"], wrong["msg"], wrong["input"], wrong["loc"][-1]),
-                )
-            whole = mended[index] if isinstance(mended[index], dict) else {}
-            mended[index] = {name: one for name, one in whole.items() if name != key}
-        try:
-            return list(adapter.validate_python(mended))
-        except ValidationError:
-            return []
-
-    def _nested_near_misses(self, value: Mapping[str, Json], where: str) -> None:
-        for name, kind in NESTED.items():
-            if isinstance(value.get(name), dict):
-                self._near_misses(value[name], wire_names(kind).keys(), f"{where}{name}.")
-
-    def _near_misses(self, given: Mapping[str, Json], known: Any, where: str) -> None:  # noqa: ANN401
-        for name in given.keys() - known:
-            hint = close_match(name, known)
-            if hint:
-                self._warn("document.near_miss", f"{where}{name}", f"unknown key {name!r}{hint}")
+        return read_items(kind, self._items(value, where), where, self.problems)
 
     def _problem(self, code: str, where: str, what: str) -> None:
-        self.problems.append(Problem(code, self._where(where), what))
+        self.problems.append(Problem(code, where, what))
 
     def _warn(self, code: str, where: str, what: str) -> None:
-        self.problems.append(Problem(code, self._where(where), what, "warning"))
+        self.problems.append(Problem(code, where, what, "warning"))
 
-    def _where(self, where: str) -> str:
-        return where.removeprefix("flow_data.")
+
+def _read_steps(values: list[Json], start: int, problems: list[Problem]) -> list[Step]:
+    return read_items(Step, values, "steps", problems, start)
+
+
+def read_items(
+    kind: type[T], values: list[Json], where: str, problems: list[Problem], start: int = 0
+) -> list[T]:
+    """Read objects, the first of which stands at `start`; a key with a wrong value is told and left out."""
+    known = wire_names(kind).keys()
+    for index, one in enumerate(values, start):
+        if isinstance(one, dict) and not (known >= one.keys() and NESTED.keys().isdisjoint(one)):
+            place = _place(where, index)
+            _note_near_misses(one, known, f"{place}.", problems)
+            for name, nested in NESTED.items():
+                if isinstance(one.get(name), dict):
+                    _note_near_misses(one[name], wire_names(nested).keys(), f"{place}.{name}.", problems)
+    try:
+        return _validated(kind, values)
+    except ValidationError:
+        cleaned = [_cleaned(one) for one in values]  # few documents need it
+    try:
+        return _validated(kind, cleaned)
+    except ValidationError as error:
+        mended = list(cleaned)
+        for index, place, key, what in _wrong(cleaned, error):
+            problems.append(Problem("document.type", f"{_place(where, start + index)}{place}", what))
+            whole = mended[index] if isinstance(mended[index], dict) else {}
+            mended[index] = {name: one for name, one in whole.items() if name != key}
+    try:
+        return _validated(kind, mended)
+    except ValidationError:
+        return []
+
+
+def _validated(kind: type[T], values: list[Json]) -> list[T]:
+    found: list[Any] = adapter_of(kind).validate_python(values)
+    return [Step.of(given) for given in found] if kind is Step else found  # type: ignore[misc]
+
+
+def _wrong(values: list[Json], error: ValidationError) -> Iterator[tuple[int, str, str | None, str]]:
+    """Yield for each value that is wrong its item, its place there, the item's key that it is in, and why."""
+    told: set[tuple[int, str]] = set()
+    for wrong in error.errors(include_url=False, include_context=False):
+        index, rest = int(wrong["loc"][0]), wrong["loc"][1:]
+        path, key = _path_in(values[index], rest)
+        if (index, path) not in told:  # a value that fits no member of a union has an error for each
+            told.add((index, path))
+            yield index, path, key, _reason(wrong["type"], wrong["msg"], wrong["input"], wrong["loc"][-1])
+
+
+def _note_near_misses(
+    given: Mapping[str, Json], known: AbstractSet[str], where: str, problems: list[Problem]
+) -> None:
+    for name in given.keys() - known:
+        hint = close_match(name, known) if given[name] is not None else ""
+        if hint:
+            what = f"unknown key {name!r}{hint}"
+            problems.append(Problem("document.near_miss", f"{where}{name}", what, "warning"))
 
 
 def wire_names(kind: type) -> dict[str, str]:
@@ -250,9 +251,17 @@ def _alias(hint: object) -> str | None:
 
 
 def adapter_of(kind: type[T]) -> TypeAdapter[list[T]]:
-    """Return the validator of a list of such objects; it is built once, when first used."""
+    """Return the validator of a list of such objects; it is built once, when first used.
+
+    That of steps returns dictionaries with what was given, by the names of fields.
+    """
     if kind not in _adapters:
-        _adapters[kind] = TypeAdapter(list[kind])  # type: ignore[valid-type]
+        item: Any = kind
+        if kind is Step:
+            make: Any = TypedDict
+            item = make("Step", get_type_hints(Step, include_extras=True), total=False)
+            item.__pydantic_config__ = CAMEL
+        _adapters[kind] = TypeAdapter(list[item])
     return _adapters[kind]
 
 

@@ -17,6 +17,7 @@ from runner.core import codes, names
 from runner.core.filters import FILTERS, TESTS
 from runner.core.inputs import RULES as INPUT_RULES
 from runner.core.inputs import TYPES as INPUT_TYPES
+from runner.core.kinds import KINDS as KINDS_OF_DIALECTS
 from runner.core.model import (
     UNSET,
     BasicAuth,
@@ -32,11 +33,12 @@ from runner.core.model import (
 )
 from runner.core.reference import RUN_VALUES
 from runner.core.scope import RESERVED
+from runner.report.trace_view import SPAN_FIELDS, TRACE_FIELDS
 
 Rows = Iterable[tuple[str, ...]]
 
 PLATFORM_KEYS: Final = (
-    *("id", "project_id", "folder_id", "created_by", "created_at", "updated_at"),
+    *("id", "project_id", "folder_id", "folder_name", "created_by", "created_at", "updated_at"),
     *("ai_version", "generation_strategy", "complexity_score"),
 )
 FLOW: Final = (
@@ -119,7 +121,8 @@ HEAD: Final = """\
 # Reference
 
 Every key of a flow document, the languages inside it, every code that a problem or a failed step can
-carry, and every name that a trace can show. Made from the code by `python -m runner.report.reference`.
+carry, every name that a trace can show, and what `runner show --json` prints. Made from the code by
+`python -m runner.report.reference`.
 
 A document is JSON or YAML. It is a flow record (`name`, `flow_inputs`, `flow_data` …), a row of the
 platform's API (the same, with `flow_data` and `flow_inputs` as JSON texts), or `flow_data` alone. Keys
@@ -195,6 +198,9 @@ LISTS: Final = (
     ("Span names", "", names.SPAN_NAMES),
     ("Span attributes", "", names.ATTRIBUTES),
     ("Span events", "", names.EVENTS),
+    ("Metrics", "", names.METRICS),
+    ("show --json: a trace", "`traces` of the object is a list of these.\n\n", TRACE_FIELDS),
+    ("show --json: a span", "One of `spans`. What is not known is null.\n\n", SPAN_FIELDS),
 )
 
 
@@ -219,9 +225,17 @@ def _parts() -> Iterator[str]:
     yield f"## Conditions\n\n{sentence}\n\n{table(('part', 'is'), CONDITIONS)}"
     sentence = "An output that is missing is an event on the step's span, and an error where a step needs it."
     yield f"## Output paths\n\n{table(('path', 'is'), OUTPUTS)}\n{sentence}\n"
+    sentence = "By the dialect of the document. What is refused is told before anything is sent."
+    fates = table(("document", "kind", "is", "how"), _fates())
+    yield f"## What is run\n\n{sentence}\n\n{fates}"
     for title, sentence, entries in LISTS:
         means = ((f"`{name}`", text) for name, text in entries.items())
         yield f"## {title}\n\n{sentence}{table(('name', 'means'), means)}"
+
+
+def _fates() -> Rows:
+    for dialect, kinds in KINDS_OF_DIALECTS.items():
+        yield from ((dialect, name, kind.fate, kind.what) for name, kind in kinds.items())
 
 
 def table(head: tuple[str, ...], rows: Rows) -> str:

@@ -12,13 +12,16 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 from runner.core import names
+from runner.core.commands import Json
 from runner.core.trace import SpanRecord
 
 State = Literal["running", "ok", "failed", "handled", "skipped", "cancelled", "timed_out"]
-Role = Literal["", "ok", "failed", "skipped", "running", "faint"]
+Role = Literal["", "ok", "failed", "skipped", "running", "faint", "critical"]
 Row: TypeAlias = tuple[tuple[str, Role], ...]
 """The pieces of one line of text, each with what it stands for; a terminal gives it a colour."""
 
@@ -34,7 +37,7 @@ _INDENTS: Final = 8
 _ODD: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 )
-_WORDS: Final[dict[State, str]] = {
+WORDS: Final[dict[State, str]] = {
     "running": "running",
     "ok": "ok",
     "failed": "failed",
@@ -43,7 +46,7 @@ _WORDS: Final[dict[State, str]] = {
     "cancelled": "cancelled",
     "timed_out": "timed out",
 }
-_ROLES: Final[dict[State, Role]] = {
+ROLES: Final[dict[State, Role]] = {
     "running": "running",
     "ok": "ok",
     "failed": "failed",
@@ -72,6 +75,7 @@ class Signs:
     last: str
     through: str
     more: str
+    critical: str
     ascii: bool = False
 
 
@@ -85,7 +89,7 @@ UNICODE: Final = Signs(
         "cancelled": "✗",
         "timed_out": "✗",
     },
-    *("█", "├ ", "└ ", "│ ", "…"),
+    *("█", "├ ", "└ ", "│ ", "…", "◆"),
 )
 ASCII: Final = Signs(
     {
@@ -97,7 +101,7 @@ ASCII: Final = Signs(
         "cancelled": "x",
         "timed_out": "x",
     },
-    *("=", "|-", "`-", "| ", "..."),
+    *("=", "|-", "`-", "| ", "...", "*"),
     ascii=True,
 )
 
@@ -107,15 +111,16 @@ class Line:
 
     `sends` counts the requests sent for it and `sent` holds the newest of them; `cause` is the
     failure below it that came first. `text`, `code`, `where` and `path` come from the sealed record.
+    `critical` says that it is on the critical path, as far as that is known.
     """
 
     __slots__ = (
-        "attempts", "cause", "code", "end", "id", "name", "parent", "path", "sends", "sent", "sequence",
-        "start", "state", "status", "text", "where",
+        "attempts", "cause", "code", "critical", "end", "id", "name", "parent", "path", "sends", "sent",
+        "sequence", "start", "state", "status", "text", "where",
     )  # fmt: skip
 
     def __init__(self, record: SpanRecord, parent: Line | None) -> None:
-        self.name = record.name + _turn(record)
+        self.name = record.name + turn(record)
         self.parent = parent
         self.sequence = record.sequence
         self.start = record.start
@@ -126,6 +131,7 @@ class Line:
         self.sends = 0
         self.sent: deque[Line] | None = None
         self.cause: Line | None = None
+        self.critical = False
         self.id = ""
         self.text = ""
         self.code = ""
@@ -137,12 +143,37 @@ class Line:
         """Whether it ended in an error, handled or not."""
         return self.state in _FAILURES
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether the end of the run cut it off, and nothing below it."""
+        return self.parent is not None and self.cause is None and self.state in _CUT
+
+    @property
+    def innermost(self) -> Line:
+        """The failure that it failed of, itself if nothing below it failed."""
+        line = self
+        while line.cause is not None:
+            line = line.cause
+        return line
+
+    def take_send(self, line: Line) -> None:
+        """Take note of a request that is sent for it."""
+        self.sends += 1
+        if self.sent is None:
+            self.sent = deque(maxlen=MOST_SENDS)
+        self.sent.append(line)
+
+    def tell_parent(self) -> None:
+        """Make it the cause of its parent's failure, if it is the first that nothing handled."""
+        if self.parent is not None and self.is_failure and self.state != "handled":
+            self.parent.cause = self.parent.cause or self
+
     def ended(self, record: SpanRecord) -> None:
         """Take state and numbers from a record that has ended."""
         attributes = record.attributes
         self.end = record.end
-        self.state = _state(record)
-        status = attributes.get(names.HTTP_RESPONSE_STATUS_CODE)
+        self.state = state_of(record)
+        status = next((attributes[key] for key in names.STATUS_CODES if key in attributes), None)
         self.status = status if isinstance(status, int) else self.status
         attempts = attributes.get(names.STEP_ATTEMPTS)
         self.attempts = attempts if isinstance(attempts, int) else 0
@@ -158,18 +189,26 @@ class Line:
             self.text = str(attributes.get(names.SKIP_DETAIL) or "")
         elif self.is_failure:
             self.code = str(attributes.get(names.FAILURE_CODE) or attributes.get(names.ERROR_TYPE) or "")
-            told = attributes.get(names.ERROR_MESSAGE) or record.description
+            told = attributes.get(names.ERROR_MESSAGE) or record.description or _exception_message(record)
             self.text = str(told or ("" if self.status else self.code))
 
 
-def _turn(record: SpanRecord) -> str:
+def _exception_message(record: SpanRecord) -> Json:
+    messages = (event[2].get(names.EXCEPTION_MESSAGE) for event in record.events)
+    return next((message for message in messages if message), None)
+
+
+def turn(record: SpanRecord) -> str:
     """Return which item, poll or visit a span is, spelled as in a step path."""
     forms = ((names.INDEX, "[{}]"), (names.POLL, "~{}"), (names.STEP_VISIT, "#{}"))
     found = ((record.attributes.get(key), form) for key, form in forms)
     return "".join(form.format(value) for value, form in found if isinstance(value, int))
 
 
-def _state(record: SpanRecord) -> State:
+def state_of(record: SpanRecord) -> State:
+    """Return how a span ended, or that it has not."""
+    if not record.ended:
+        return "running"
     result = record.attributes.get(names.WORKFLOW_EXECUTION_RESULT) or record.attributes.get(names.ERROR_TYPE)
     if record.kind == "client" and result == "timeout":  # one attempt that took too long
         return "failed"
@@ -210,10 +249,7 @@ class Waterfall:
         parent = self._open.get(record.parent_id or 0)
         line = self._open[record.span_id] = Line(record, parent)
         if record.kind == "client" and parent is not None:
-            parent.sends += 1
-            if parent.sent is None:
-                parent.sent = deque(maxlen=MOST_SENDS)
-            parent.sent.append(line)
+            parent.take_send(line)
             return
         self.root = self.root or line
         self._counts["running"] += 1
@@ -230,24 +266,17 @@ class Waterfall:
         self._counts["running"] -= 1
         self._counts[line.state] += 1
         self._recent.append(line)
-        if line.is_failure:
-            if len(self._failed) < self._most:
-                self._failed.append(line)
-            if line.parent is not None and line.state != "handled":
-                line.parent.cause = line.parent.cause or line
+        if line.is_failure and len(self._failed) < self._most:
+            self._failed.append(line)
+        line.tell_parent()
         return line
 
     def sealed(self, record: SpanRecord) -> Line:
         """Take the texts of a span, which are masked and final."""
         line = self._open.pop(record.span_id)
         line.sealed(record)
-        for name, _, attributes in record.events:
-            reason = attributes.get(names.REASON)
-            shown = name in (names.EVENT_RETRY_WITHHELD, names.EVENT_OUTPUT_MISSING)
-            if shown and isinstance(reason, str) and len(self.hints) < MOST_HINTS:
-                self.hints.append(Hint(line.path, name, reason))
-        is_step = line.parent is not None and record.kind != "client"
-        was_cut = is_step and line.cause is None and line.state in _CUT
+        self.hints += hints_of(line, record)[: MOST_HINTS - len(self.hints)]
+        was_cut = record.kind != "client" and line.was_cut
         if was_cut and line.path not in self.cut and len(self.cut) < MOST_CUT:
             self.cut.append(line.path)
         return line
@@ -257,10 +286,8 @@ class Waterfall:
     @property
     def failure(self) -> Line | None:
         """The failure that the run failed of: the first that nothing handled, at its innermost."""
-        line = self.root.cause if self.root is not None else None
-        while line is not None and line.cause is not None:
-            line = line.cause
-        return line
+        cause = self.root.cause if self.root is not None else None
+        return cause.innermost if cause is not None else None
 
     def rows(
         self, width: int, now: int, signs: Signs = UNICODE, *, most: int | None = None, newest: bool = False
@@ -269,32 +296,55 @@ class Waterfall:
 
         Failures come first, then what runs, then the `newest` steps or the first ones.
         """
-        chosen = self._choose(self._most if most is None else most, newest=newest)
+        rest: Iterable[Line] = reversed(self._recent) if newest else self._first
+        candidates = chain(self._first[:1], self._failed, self._running(), rest)
+        chosen = choose(candidates, self._most if most is None else most)
         if self.root is None or not chosen:
             return []
-        tree = list(_tree(chosen, signs))
-        layout = _Layout(tree, width, signs, self.root.start, self.root.end or now)
-        rows = [layout.row(label, line, now) for label, line in tree]
-        rest = self._counts - Counter(line.state for line in chosen)
-        if rest.total():
-            shown = ", ".join(f"{count} {_WORDS[state]}" for state, count in rest.items())
-            rows.append(((fit(f"{signs.more} {rest.total()} more: {shown}", width, signs), "faint"),))
-        return rows
-
-    def _choose(self, most: int, *, newest: bool) -> set[Line]:
-        chosen: set[Line] = set()
-        left = most
-        rest: Iterable[Line] = reversed(self._recent) if newest else self._first
-        for line in (*self._first[:1], *self._failed, *self._running(), *rest):
-            missing = [one for one in _ancestry(line) if one not in chosen]
-            cost = sum(1 + len(_sends(one)) for one in missing)
-            if cost <= left:
-                chosen.update(missing)
-                left -= cost
-        return chosen
+        rows = draw(chosen, width, now, signs, window=(self.root.start, self.root.end or now))
+        return [*rows, *rest_row(self._counts - Counter(line.state for line in chosen), width, signs)]
 
     def _running(self) -> Iterator[Line]:
         return (line for line in self._open.values() if line.end is None and line.name and not _is_send(line))
+
+
+def hints_of(line: Line, record: SpanRecord) -> list[Hint]:
+    """Return what the events of a sealed record tell that a person should know."""
+    return [
+        Hint(line.path, name, reason)
+        for name, _, attributes in record.events
+        if name in (names.EVENT_RETRY_WITHHELD, names.EVENT_OUTPUT_MISSING)
+        and isinstance(reason := attributes.get(names.REASON), str)
+    ]
+
+
+def choose(candidates: Iterable[Line], most: int) -> set[Line]:
+    """Return the first candidates, with their ancestors and sends not more than `most` rows."""
+    chosen: set[Line] = set()
+    for line in candidates:
+        missing = [one for one in _ancestry(line) if one not in chosen]
+        cost = sum(1 + len(_sends(one)) for one in missing)
+        if cost <= most:
+            chosen.update(missing)
+            most -= cost
+    return chosen
+
+
+def draw(
+    chosen: set[Line], width: int, now: int, signs: Signs = UNICODE, *, window: tuple[int, int]
+) -> list[Row]:
+    """Return a row for each of the lines, as they are at `now`, with bars to the scale of the window."""
+    tree = list(_tree(chosen, signs))
+    layout = _Layout(tree, width, signs, window)
+    return [layout.row(label, line, now) for label, line in tree]
+
+
+def rest_row(rest: Counter[State], width: int, signs: Signs, remedy: str = "") -> list[Row]:
+    """Return the row that counts what has no row, if there is something."""
+    if not rest.total():
+        return []
+    shown = ", ".join(f"{count} {WORDS[state]}" for state, count in rest.items())
+    return [((fit(f"{signs.more} {rest.total()} more: {shown}{remedy}", width, signs), "faint"),)]
 
 
 def _is_send(line: Line) -> bool:
@@ -313,10 +363,14 @@ def _sends(line: Line) -> Sequence[Line]:
     return tuple(line.sent) if line.sent is not None and line.sends > 1 else ()
 
 
+def _begun(line: Line) -> tuple[int, int]:
+    return line.start, line.sequence
+
+
 def _tree(chosen: set[Line], signs: Signs) -> Iterator[tuple[str, Line]]:
     """Yield each line with its label, drawn as a tree in the order in which things began."""
     below: dict[Line | None, list[Line]] = {}
-    for line in sorted(chosen, key=lambda one: one.sequence):
+    for line in sorted(chosen, key=_begun):
         below.setdefault(line.parent, []).append(line)
         if sends := _sends(line):
             below.setdefault(line, []).extend(sends)
@@ -324,7 +378,7 @@ def _tree(chosen: set[Line], signs: Signs) -> Iterator[tuple[str, Line]]:
     while stack:
         own, indent, line = stack.pop()
         yield own + clean(line.name, signs), line
-        children = sorted(below.get(line, ()), key=lambda one: one.sequence)
+        children = sorted(below.get(line, ()), key=_begun)
         indent = indent[: _INDENTS * 2]
         for child in reversed(children):
             is_last = child is children[-1]
@@ -336,28 +390,31 @@ class _Layout:
     """How wide each column of the rows is."""
 
     def __init__(
-        self, tree: Sequence[tuple[str, Line]], width: int, signs: Signs, start: int, end: int
+        self, tree: Sequence[tuple[str, Line]], width: int, signs: Signs, window: tuple[int, int]
     ) -> None:
-        self.width, self.signs, self.start = max(width, 20), signs, start
-        self.span = max(end - start, 1)
+        self.width, self.signs, self.start = max(width, 20), signs, window[0]
+        self.span = max(window[1] - window[0], 1)
+        self.mark = 2 * any(line.critical for _, line in tree)
         self.label = min(max(cells(label) for label, _ in tree), self.width * 2 // 5)
         notes = max(cells(note(line, signs)) for _, line in tree) + 2
-        room = self.width - self.label - _DURATION - 3
+        room = self.width - self.label - self.mark - _DURATION - 3
         self.bar = 0
         if self.width >= _NARROW:
             self.bar = max(10, min(room - min(notes, room * 2 // 3), _WIDEST_BAR))
 
     def row(self, label: str, line: Line, now: int) -> Row:
         """Return one row, never wider than the width."""
-        role = _ROLES[line.state]
+        role = ROLES[line.state]
         end = now if line.end is None else line.end
         took = "" if line.state == "skipped" else duration((end - line.start) / 1e6)
         label = fit(label, self.label, self.signs)
         pieces: list[tuple[str, Role]] = [(label + " " * (self.label - cells(label) + 1), "")]
+        if self.mark:
+            pieces.append((f"{self.signs.critical if line.critical else ' '} ", "critical"))
         if self.bar:
             pieces.append((self._bar(line, end) + " ", role))
         pieces.append((f"{took:>{_DURATION}} ", "faint"))
-        used = self.label + 1 + (self.bar + 1 if self.bar else 0) + _DURATION + 1
+        used = self.label + 1 + self.mark + (self.bar + 1 if self.bar else 0) + _DURATION + 1
         text = f"{self.signs.states[line.state]} {note(line, self.signs)}"
         pieces.append((fit(text, self.width - used, self.signs), role))
         return tuple(pieces)
@@ -384,7 +441,7 @@ def step_line(line: Line, signs: Signs = UNICODE) -> str:
 
 
 def _note(line: Line, signs: Signs, took: str) -> str:
-    shown = _WORDS[line.state]
+    shown = WORDS[line.state]
     if line.status is not None and line.state != "skipped":
         shown += f" {line.status}"
     attempts = line.attempts or (line.sends if line.state == "running" else 0)
@@ -437,6 +494,7 @@ def cells(text: str) -> int:
     return sum(map(_cell, text))
 
 
+@lru_cache(maxsize=1024)  # a large trace is drawn with the same few signs over and over
 def _cell(character: str) -> int:
     from unicodedata import category, east_asian_width
 

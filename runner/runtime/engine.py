@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
+from traceback import format_exc
 from typing import Final, assert_never
 
 import anyio
@@ -18,6 +19,7 @@ from runner.core.commands import (
     Emit,
     FileContent,
     GetToken,
+    Headers,
     Json,
     Outcome,
     ReadFile,
@@ -34,15 +36,19 @@ from runner.core.commands import (
 )
 from runner.core.program import failed, token_program
 from runner.core.progress import Progress
-from runner.core.result import StepResult
+from runner.core.redact import mask_fields
+from runner.core.request import FORM
+from runner.core.result import RunResult, StepResult
 from runner.core.trace import SpanRecord
 from runner.errors import StepError
-from runner.runtime.files import FileReader
+from runner.runtime.files import FileSource
 from runner.runtime.http import HttpClient
-from runner.runtime.tracing import Recorder
+from runner.runtime.tracing import Recorder, current
 
 MAX_FILE: Final = 20 * 1024 * 1024
 TEXT_TYPES: Final = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
+
+_LOOKED_AT: Final = 1024 * 1024  # characters of a body in which fields are looked for by their names
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +81,7 @@ class Engine:
         progress: Progress,
         recorder: Recorder,
         client: HttpClient,
-        files: FileReader | None = None,
+        files: FileSource | None = None,
         options: EngineOptions | None = None,
     ) -> None:
         self.progress = progress
@@ -109,10 +115,11 @@ class Engine:
 
     async def run(self) -> Outcome:
         """Run to the end. Cancelled from outside, it ends every span and lets the cancellation go on."""
+        before = current.set(None)
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                first = self._follow(self.progress.start())
+                first = self._begin()
                 if self.options.timeout is not None and self.outcome is None:
                     group.start_soon(self._end_in_time, self.options.timeout)
                 if first is not None:
@@ -121,8 +128,19 @@ class Engine:
             self._group = None
             if self.outcome is None:
                 self._abandon("cancelled")
+            current.reset(before)
         assert self.outcome is not None
         return self.outcome
+
+    def _begin(self) -> Start | None:
+        return self._follow(self.progress.start())
+
+    def replay(self) -> list[Start]:
+        """Bring the run to where its journal ends; without a journal that is its beginning."""
+        return []
+
+    async def conclude(self, result: RunResult) -> None:
+        """Keep how the run ended, where that is kept."""
 
     def interrupt(self, by: Interruption, path: str = "") -> None:
         """Start nothing new at `path` and below, and end what runs there."""
@@ -223,6 +241,7 @@ class Engine:
 
     async def _drive(self, start: Start) -> Outcome:
         span = self._open(start.spot)
+        current.set((self.recorder.run_id, span))
         program = start.program
         try:
             command = next(program)
@@ -233,8 +252,9 @@ class Engine:
             return outcome
         except StepError as error:
             return failed(error.code, error.message, error.where)
-        except Exception as error:
-            log.exception("step %r broke the runner", start.spot.path)
+        except Exception as error:  # noqa: BLE001 - a fault of ours fails the step, and not the run
+            told = self.recorder.masker.mask(format_exc())
+            log.error("step %r broke the runner\n%s", start.spot.path, told)  # noqa: TRY400 - masked
             return failed("internal", f"a fault of the runner itself: {type(error).__name__}", "")
 
     # --- commands
@@ -267,12 +287,15 @@ class Engine:
         context = [("traceparent", self.recorder.traceparent(span))]
         if self.recorder.tracestate:
             context.append(("tracestate", self.recorder.tracestate))
+        before = current.set((self.recorder.run_id, span))
         try:
             reply = await self.client.send(command, tuple(context))
         except BaseException:
             by = spans.INTERRUPTED[self.progress.root.interruption or "cancelled"]
             self.recorder.end(span, "error", attributes={names.ERROR_TYPE: by}, hold=True)
             raise
+        finally:
+            current.reset(before)
         attributes = spans.reply_attributes(command, reply)
         if self.options.capture_bodies and command.capture:
             attributes |= _bodies(command, reply)
@@ -284,19 +307,20 @@ class Engine:
         cached = self._tokens.setdefault(spec, CachedToken())
         asked = cached.fetches
         async with cached.lock:
-            if cached.refused is not None and cached.fetches > asked:
-                return cached.refused  # it was asked for, in vain, while this step waited
-            if cached.value is None or cached.value == rejected:
-                if rejected is not None:
-                    self.recorder.event(parent, names.EVENT_TOKEN_REFRESHED)
-                answer = await self._fetch_token(spec, parent, spot)
-                cached.fetches += 1
-                cached.refused = answer if isinstance(answer, Refused) else None
-                if isinstance(answer, Refused):
-                    return answer
-                self.recorder.masker.add(answer.value)
-                cached.value = answer.value
-            return Token(cached.value, self._now())
+            if cached.value is not None and cached.value != rejected:
+                return Token(cached.value, self._now())
+            if cached.refused is not None and (cached.refused.final or cached.fetches > asked):
+                return cached.refused  # asked for in vain, once and for all or while this step waited
+            if rejected is not None:
+                self.recorder.event(parent, names.EVENT_TOKEN_REFRESHED)
+            answer = await self._fetch_token(spec, parent, spot)
+            cached.fetches += 1
+            if isinstance(answer, Refused):
+                cached.refused = answer
+                return answer
+            self.recorder.masker.add(answer.value)
+            cached.value, cached.refused = answer.value, None
+            return Token(answer.value, self._now())
 
     async def _fetch_token(self, spec: TokenSpec, parent: SpanRecord, spot: Spot) -> Token | Refused:
         task_id = names.token_task_id(spot.id)
@@ -332,21 +356,25 @@ class Engine:
 
     # --- spans
 
+    def _identity(self, spot: Spot) -> tuple[int | None, int | None]:  # noqa: ARG002 - for a journal
+        """Return the id and the start of a span, None for what the recorder gives it."""
+        return None, None
+
     def _open(self, spot: Spot) -> SpanRecord:
         if not spot.path:
+            name, parent = names.flow_span_name(spot.id), None
             attributes = spans.flow_attributes(spot.id, self.options.trigger)
-            span = self._root = self.recorder.open(names.flow_span_name(spot.id), attributes=attributes)
         else:
-            parent = self._spans[spot.parent]
-            span = self.recorder.open(
-                spans.spot_name(spot), parent=parent, attributes=spans.spot_attributes(spot)
-            )
+            name, parent = spans.spot_name(spot), self._spans[spot.parent]
+            attributes = spans.spot_attributes(spot)
+        identity, start = self._identity(spot)
+        span = self.recorder.open(name, "internal", parent, attributes, start=start, span_id=identity)
+        self._root = self._root or span
         self._spans[spot.path] = span
         return span
 
-    def _close(self, spot: Spot, outcome: Outcome) -> None:
+    def _close(self, spot: Spot, outcome: Outcome, at: int | None = None) -> None:
         span = self._spans.pop(spot.path, None)
-        at = None
         if span is None:
             span = self._open(spot)
             del self._spans[spot.path]
@@ -398,13 +426,19 @@ def _bodies(command: SendRequest, reply: Reply) -> dict[str, Json]:
     """Return the bodies as text, where they are text. The recorder masks them first and cuts them then."""
     found: dict[str, Json] = {}
     request = command.request
-    if request.body is not None and _is_text(header(request.headers, "content-type")):
-        found[names.HTTP_REQUEST_BODY_CONTENT] = request.body.decode("utf-8", "replace")
-    if isinstance(reply, Response) and _is_text(header(reply.headers, "content-type")):
-        found[names.HTTP_RESPONSE_BODY_CONTENT] = reply.body.decode("utf-8", "replace")
-    return found
+    if request.body is not None:
+        found[names.HTTP_REQUEST_BODY_CONTENT] = _body_text(request.headers, request.body)
+    if isinstance(reply, Response):
+        found[names.HTTP_RESPONSE_BODY_CONTENT] = _body_text(reply.headers, reply.body)
+    return {name: text for name, text in found.items() if text is not None}
 
 
-def _is_text(content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind.startswith(TEXT_TYPES) or kind.endswith(("+json", "+xml"))
+def _body_text(headers: Headers, body: bytes) -> str | None:
+    kind = (header(headers, "content-type") or "").partition(";")[0].strip().lower()
+    if not kind.startswith(TEXT_TYPES) and not kind.endswith(("+json", "+xml")):
+        return None
+    text = body.decode("utf-8", "replace")
+    if kind != FORM and "json" not in kind:
+        return text
+    # What follows is cut off later; it would take longer than the request.
+    return mask_fields(text[:_LOOKED_AT], form=kind == FORM) + text[_LOOKED_AT:]

@@ -7,13 +7,25 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from secrets import token_hex
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
 
 from runner.errors import FlowError, Problem, StepError, SurroundingsError
 
+if TYPE_CHECKING:
+    from runner.report.html import PageFiles
+
 _PIECE = 1024 * 1024
 _CAREFULLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class FileSource(Protocol):
+    """Where a flow's files come from."""
+
+    async def read(self, path: str, max_bytes: int) -> bytes:
+        """Return a file's bytes; raises StepError."""
+
+    def read_now(self, path: str, max_bytes: int) -> bytes:
+        """Do as `read` does, in the calling thread."""
 
 
 class FileReader:
@@ -120,6 +132,18 @@ def _problem(code: str, what: str) -> FlowError:
     return FlowError([Problem(code, "", what)])
 
 
+def page_files() -> PageFiles:
+    """Return the texts that an HTML page is made of, which come with this package."""
+    from importlib.resources import files
+
+    from runner.report.html import SCRIPTS, PageFiles
+
+    folder = files("runner.report") / "page"
+    names = ("page.html", "page.css", *(f"{name}.js" for name in SCRIPTS))
+    page, style, *scripts = ((folder / name).read_text("utf-8") for name in names)
+    return PageFiles(page, style, "\n".join(scripts))
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file so that everybody sees the old one or the whole new one, after a crash too.
 
@@ -141,7 +165,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def _replace(target: Path, write: Callable[[BinaryIO], None]) -> None:
-    beside = target.with_name(f".{target.name[:40]}.{token_hex(4)}.tmp")
+    beside = target.with_name(f".{target.name[:40]}.{os.urandom(4).hex()}.tmp")
     try:
         with beside.open("xb") as file:
             if target.exists():

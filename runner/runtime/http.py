@@ -9,37 +9,41 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from typing import Any, Self
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
 
 from runner.core.commands import Headers, NoResponse, Refused, Request, Response, SendRequest, header
 from runner.errors import SurroundingsError
+from runner.runtime.connections import Connections, Network, Way
 from runner.runtime.decoding import BodyReader, BodyTooLarge, UndecodableBodyError
-from runner.runtime.library import LIBRARY, httpx
+from runner.runtime.library import LIBRARY, httpcore
 from runner.runtime.policy import ProxyRouter, ProxyRules, Route, Router
+from runner.runtime.public_only import PublicBackend, Resolver, system_resolver
 from runner.runtime.tls import TlsOptions, trusting_context
 from runner.runtime.trouble import Progress, explain, timeout_message
 from runner.runtime.wire import (
+    DEFAULT_PORTS,
     Origin,
+    RawHeaders,
     Unsendable,
-    WireUrl,
-    address,
     origin_and_target,
-    wire_body,
-    wire_headers,
+    wire_message,
 )
 from runner.version import __version__
+
+if TYPE_CHECKING:
+    from runner.runtime.library import httpx
 
 __all__ = ["LIBRARY", "HttpClient", "HttpSettings", "Transport"]
 
 # What the library and the layers below let through; UnicodeError is a name that getaddrinfo cannot encode.
 _NETWORK_TROUBLE = (
-    httpx.HTTPError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
     OSError,
     UnicodeError,
     anyio.BrokenResourceError,
@@ -47,7 +51,9 @@ _NETWORK_TROUBLE = (
     anyio.EndOfStream,
 )
 _BODILESS = {204, 304}
-_NOWHERE = httpx.URL("")  # parsed once; the url of a request is set after it is made
+
+Page: TypeAlias = tuple[Origin, str]
+"""What a request asks for, origin and target: cookies belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +65,36 @@ class HttpSettings:
     max_connections: int = 100
     max_response: int = 10 * 1024 * 1024
     keepalive: float = 5.0
-    http2: bool = False
     user_agent: str = f"flowspan-runner/{__version__}"
 
 
 class Transport:
     """The connections of one event loop, shared by all runs in it; `max_connections` are at work at most.
 
-    Raises SurroundingsError for certificate files, or an HTTP version, that cannot be used.
+    `resolve` looks hosts up where only public addresses are allowed. Raises SurroundingsError for
+    certificate files that cannot be used.
     """
 
-    def __init__(self, settings: HttpSettings | None = None, router: Router | None = None) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings | None = None,
+        router: Router | None = None,
+        resolve: Resolver = system_resolver,
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
         self.settings = settings or HttpSettings()
+        self._resolve = resolve
+        self._network = network or Network()
         self.router: Router = router or ProxyRouter(self.settings.proxies)
-        # A slot that is free is taken without yielding: else every connection would look idle to the pool,
-        # which examines each idle one for each request.
+        # A slot that is free is taken without yielding.
         self.slots = anyio.Semaphore(self.settings.max_connections, fast_acquire=True)
-        self._peers: WeakKeyDictionary[object, tuple[str, int] | None] = WeakKeyDictionary()
-        self._pools: dict[tuple[bool, str | None, str | None], httpx.AsyncHTTPTransport] = {}
+        self.connections = Connections(
+            self._make, most=self.settings.max_connections, keepalive=self.settings.keepalive
+        )
+        self._makers: dict[tuple[bool, str | None, bool], httpcore.AsyncConnectionPool] = {}
         # What is set wrong is told before anything is sent.
         if self.settings.tls != TlsOptions():
             self._context()
-        if self.settings.http2 and find_spec("h2") is None:
-            raise SurroundingsError(f"HTTP/2 needs another package: pip install '{LIBRARY}[http2]'")
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,63 +104,56 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        pools = list(self._pools.values())
-        self._pools.clear()
-        for pool in pools:
-            await pool.aclose()
+        await self.connections.aclose()
 
-    def pool(self, *, tls: bool, proxy: str | None, server_name: str | None) -> httpx.AsyncHTTPTransport:
-        """Return the pool for this kind of connection, made at first use: TLS takes 15 ms to set up.
-
-        One address under two server names has two pools, or their connections would be mixed.
-        Raises SurroundingsError for a proxy that cannot be used.
-        """
-        key = tls, proxy, server_name
-        if (found := self._pools.get(key)) is None:
-            found = self._pools[key] = self._make_pool(tls=tls, proxy=proxy)
-        return found
-
-    def peer(self, stream: Any) -> tuple[str, int] | None:  # noqa: ANN401 - the library does not name its type
-        """Return the address at the other end of a connection; asked for once, because asking is slow."""
-        if stream not in self._peers:
-            found = stream.get_extra_info("server_addr")
-            self._peers[stream] = None if found is None else (found[0], found[1])
-        return self._peers[stream]
-
-    def _make_pool(self, *, tls: bool, proxy: str | None) -> httpx.AsyncHTTPTransport:
-        most = self.settings.max_connections
+    def _make(self, way: Way) -> httpcore.AsyncConnectionInterface:
+        """Return a connection that is not connected yet; raises SurroundingsError for an unusable proxy."""
+        kind = way.tls, way.proxy, way.public_only
+        if (maker := self._makers.get(kind)) is None:
+            maker = self._makers[kind] = self._maker(way)
+        scheme = b"https" if way.tls else b"http"
         try:
-            return httpx.AsyncHTTPTransport(
-                # An empty context, which trusts nobody: these connections are plain.
-                verify=self._context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                trust_env=False,
-                http2=self.settings.http2,
-                limits=httpx.Limits(
-                    max_connections=most,
-                    max_keepalive_connections=most,
-                    keepalive_expiry=self.settings.keepalive,
-                ),
-                proxy=None if proxy is None else self._proxy(proxy),
-            )
+            return maker.create_connection(httpcore.Origin(scheme, way.host.encode("ascii"), way.port))
         except ImportError as error:
             raise SurroundingsError(
                 f"a SOCKS proxy needs another package: pip install '{LIBRARY}[socks]'"
             ) from error
 
-    def _proxy(self, url: str) -> httpx.Proxy:
+    def _maker(self, way: Way) -> httpcore.AsyncConnectionPool:
+        """Return a pool that only makes connections of this kind; TLS takes 15 ms to set up."""
+        network = self._network
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self._context() if way.tls else None,
+            proxy=None if way.proxy is None else self._proxy(way.proxy),
+            keepalive_expiry=self.settings.keepalive,
+            network_backend=PublicBackend(network, self._resolve) if way.public_only else network,
+        )
+
+    def _proxy(self, url: str) -> httpcore.Proxy:
+        from runner.runtime.library import httpx
+
         try:
-            return httpx.Proxy(url, ssl_context=self._context() if url.startswith("https:") else None)
+            proxy = httpx.Proxy(url)
         except (ValueError, httpx.InvalidURL) as error:
             raise SurroundingsError(
                 "the proxy's url cannot be used; it looks like http://host:port"
             ) from error
+        place = proxy.url
+        return httpcore.Proxy(
+            httpcore.URL(
+                scheme=place.raw_scheme, host=place.raw_host, port=place.port, target=place.raw_path
+            ),
+            auth=proxy.raw_auth,
+            ssl_context=self._context() if place.scheme == "https" else None,
+        )
 
     def _context(self) -> ssl.SSLContext:
-        protocols = ("h2", "http/1.1") if self.settings.http2 else ("http/1.1",)
-        return trusting_context(self.settings.tls, _system_trust, protocols)
+        return trusting_context(self.settings.tls, _system_trust)
 
 
 def _system_trust() -> ssl.SSLContext:
+    from runner.runtime.library import httpx
+
     context: ssl.SSLContext = httpx.create_ssl_context()
     if LIBRARY == "httpx":
         context.load_default_certs()  # httpx 0.28 knows only certifi's list, which no company can add to
@@ -155,28 +161,28 @@ def _system_trust() -> ssl.SSLContext:
 
 
 class HttpClient:
-    """The client of one run: a cookie jar of its own over shared connections. Cheap to make."""
+    """The client of one run: a cookie jar of its own over shared connections. Cheap to make.
 
-    __slots__ = ("_clock", "_cookies", "_transport")
+    `router` decides instead of the transport's where requests go.
+    """
 
-    def __init__(self, transport: Transport, clock: Callable[[], float] = time.time) -> None:
+    __slots__ = ("_clock", "_cookies", "_router", "_transport")
+
+    def __init__(
+        self, transport: Transport, clock: Callable[[], float] = time.time, router: Router | None = None
+    ) -> None:
         self._transport = transport
+        self._router = router or transport.router
         self._clock = clock
         self._cookies: httpx.Cookies | None = None
 
-    async def send(
-        self,
-        command: SendRequest,
-        extra_headers: Headers = (),
-        on_event: Callable[[str], None] | None = None,
-    ) -> Response | NoResponse:
+    async def send(self, command: SendRequest, extra_headers: Headers = ()) -> Response | NoResponse:
         """Send a request once and return the whole answer, or how far it got; at most `timeout` seconds.
 
-        `extra_headers` (traceparent) give way to headers of the same name in the request. `on_event`
-        is called with the events of `runner.runtime.trouble.Progress`. Waiting for a free
-        connection counts as well.
+        `extra_headers` (traceparent) give way to headers of the same name in the request. Waiting for
+        a free connection counts as well.
         """
-        progress = Progress(command.request.method, on_event)
+        progress = Progress(command.request.method)
         with anyio.move_on_after(command.timeout):
             try:
                 return await self._attempt(command.request, extra_headers, progress)
@@ -209,82 +215,98 @@ class HttpClient:
 
     async def _attempt(self, request: Request, extra: Headers, progress: Progress) -> Response:
         origin, target = origin_and_target(request.url)
-        page = f"{origin.scheme}://{origin.authority}{target.partition('?')[0]}"
-        message = self._message(request, origin, (*_cookie_header(self._cookies, page), *extra))
-        route = await self._transport.router.route(origin.scheme, origin.host, origin.port)
+        page = (origin, target)
+        more = extra if self._cookies is None else (*_cookie_header(self._cookies, page), *extra)
+        headers, body = wire_message(request, origin, self._transport.settings.user_agent, more)
+        route = await self._router.route(origin.scheme, origin.host, origin.port)
         if isinstance(route, Refused):
             raise Unsendable(route.code, route.message)
         progress.peer = "the proxy" if route.proxy else _host_and_port(route)
-        message.url = WireUrl(address(origin.scheme, route.host, route.port), target)
-        message.extensions["trace"] = progress.trace
-        server_name = None if route.host == origin.host else origin.host
-        if server_name is not None:
-            message.extensions["sni_hostname"] = server_name
-        pool = self._transport.pool(tls=origin.scheme == "https", proxy=route.proxy, server_name=server_name)
-        async with self._transport.slots:
-            answer = await pool.handle_async_request(message)
-            try:
-                progress.status = answer.status_code
-                self._keep_cookies(answer, page)
-                return await self._receive(answer, request.method)
-            finally:
-                await answer.aclose()
-
-    def _message(self, request: Request, origin: Origin, extra: Headers) -> httpx.Request:
-        body, brought = wire_body(request)
-        defaults = (
-            ("Host", origin.authority),
-            ("User-Agent", self._transport.settings.user_agent),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "gzip, deflate"),
-            *origin.authorization,
-            *brought,
-            *extra,
+        tls = origin.scheme == "https"
+        server_name = origin.host if tls and route.host != origin.host else None
+        way = Way(tls, route.host, route.port, route.proxy, server_name, route.public_only)
+        message = httpcore.Request(
+            request.method,
+            _url(origin.scheme, route, target),
+            headers=headers,
+            content=body,
+            extensions={"trace": progress.trace, "sni_hostname": server_name},
         )
-        headers = wire_headers(request, body, defaults)
-        message = httpx.Request(request.method, _NOWHERE, headers=headers, stream=httpx.ByteStream(body))
-        message.method = request.method  # the library makes it upper case
-        return message
+        connections = self._transport.connections
+        async with self._transport.slots:
+            connection = await connections.take(way)
+            try:
+                answer = await connection.handle_async_request(message)
+                try:
+                    progress.status = answer.status
+                    return await self._receive(answer, request.method, page)
+                finally:
+                    await answer.aclose()
+            finally:
+                await connections.give_back(way, connection)
 
-    def _keep_cookies(self, answer: httpx.Response, page: str) -> None:
-        if "set-cookie" in answer.headers:
-            if self._cookies is None:
-                self._cookies = httpx.Cookies()
-            answer.request = httpx.Request("GET", page)
-            self._cookies.extract_cookies(answer)
+    def _keep_cookies(self, status: int, headers: RawHeaders, page: Page) -> None:
+        from runner.runtime.library import httpx
 
-    async def _receive(self, answer: httpx.Response, method: str) -> Response:
-        headers = tuple((_text(name), _text(value)) for name, value in answer.headers.raw)
+        if self._cookies is None:
+            self._cookies = httpx.Cookies()
+        answer = httpx.Response(status, headers=headers, request=httpx.Request("GET", _page_url(page)))
+        self._cookies.extract_cookies(answer)
+
+    async def _receive(self, answer: httpcore.Response, method: str, page: Page) -> Response:
+        headers = tuple([(_text(name), _text(value)) for name, value in answer.headers])
+        if header(headers, "set-cookie") is not None:
+            self._keep_cookies(answer.status, answer.headers, page)
         # Asked before the body is read: the connection may be closed after it.
-        peer = self._transport.peer(answer.extensions["network_stream"])
-        reader = _reader(method, answer.status_code, headers, self._transport.settings.max_response)
+        peer = answer.extensions["network_stream"].get_extra_info("server_addr")
+        reader = _reader(method, answer.status, headers, self._transport.settings.max_response)
         return Response(
-            status=answer.status_code,
+            status=answer.status,
             headers=headers,
             body=await _read(answer, reader),
             received_at=self._clock(),
             http_version=_text(answer.extensions["http_version"]).removeprefix("HTTP/"),
-            peer=peer,
+            peer=None if peer is None else (peer[0], peer[1]),
         )
+
+
+def _url(scheme: str, route: Route, target: str) -> httpcore.URL:
+    port = None if route.port == DEFAULT_PORTS[scheme] else route.port  # a proxy is told only other ports
+    return httpcore.URL(
+        scheme=scheme.encode("ascii"),
+        host=route.host.encode("ascii"),
+        port=port,
+        target=target.encode("ascii"),
+    )
 
 
 def _host_and_port(route: Route) -> str:
     return f"[{route.host}]:{route.port}" if ":" in route.host else f"{route.host}:{route.port}"
 
 
-def _cookie_header(cookies: httpx.Cookies | None, page: str) -> Headers:
-    if cookies is None:
-        return ()
-    question = httpx.Request("GET", page)
+def _page_url(page: Page) -> str:
+    origin, target = page
+    return f"{origin.scheme}://{origin.authority}{target.partition('?')[0]}"
+
+
+def _cookie_header(cookies: httpx.Cookies, page: Page) -> Headers:
+    from runner.runtime.library import httpx
+
+    question = httpx.Request("GET", _page_url(page))
     cookies.set_cookie_header(question)
     found = question.headers.get("cookie")
     return () if found is None else (("Cookie", found),)
 
 
-async def _read(answer: httpx.Response, reader: BodyReader) -> bytes:
-    async with aclosing(answer.aiter_raw()) as chunks:
+async def _read(answer: httpcore.Response, reader: BodyReader) -> bytes:
+    stream: Any = answer.stream  # an asynchronous generator, which its type leaves open
+    chunks = aiter(stream)
+    try:
         async for chunk in chunks:
             reader.feed(chunk)
+    except (BodyTooLarge, UndecodableBodyError):
+        await chunks.aclose()  # all else that ends the loop has ended the generator
+        raise
     return reader.finish()
 
 

@@ -1,12 +1,29 @@
-"""The one place that names the HTTP library: httpx2 where it is installed, else httpx, under one API."""
+"""The one place that names the HTTP library: httpx2 where it is installed, else httpx, under one API.
+
+Requests go out over its core alone. The library itself is imported by those who need more of it:
+cookies, multipart bodies, unusual hosts, proxies and TLS, none of which a plain run has.
+"""
 
 from __future__ import annotations
 
-try:
-    import httpx2 as httpx
-except ImportError:
-    import httpx  # type: ignore[no-redef]
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["LIBRARY", "httpx"]
+if TYPE_CHECKING or find_spec("httpx2") is not None:
+    import httpcore2 as httpcore
 
-LIBRARY: str = httpx.__name__
+    if TYPE_CHECKING:
+        import httpx2 as httpx
+else:
+    import httpcore
+
+__all__ = ["LIBRARY", "httpcore", "httpx"]
+
+LIBRARY = httpcore.__name__.replace("httpcore", "httpx")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module
+    if name == "httpx":
+        return import_module(LIBRARY)
+    raise AttributeError(name)

@@ -13,22 +13,28 @@ from weakref import finalize
 from runner.core.commands import Json
 from runner.core.compiled import Plan
 from runner.core.document import MAX_BYTES, MAX_DEPTH, Document, parse
-from runner.core.model import Flow
+from runner.core.model import Flow, Steps
 from runner.core.plan import build_plan
 from runner.errors import Problem
 from runner.platforms import read
-from runner.runtime.files import FileReader, read_document
+from runner.runtime.files import FileReader, FileSource, read_document
 
 _plans: dict[int, tuple[LoadSettings, Plan]] = {}  # by the identity of a flow that is alive
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """What a document may be; `allow_files` are folders that it may read besides its own."""
+    """What a document may be; `allow_files` are folders that it may read besides its own.
+
+    `dialect` is the only one that the document may be in, unless it is None; `files` are read in place
+    of the disk.
+    """
 
     max_bytes: int = MAX_BYTES
     max_depth: int = MAX_DEPTH
     allow_files: Sequence[Path] = ()
+    dialect: str | None = None
+    files: FileSource | None = None
 
 
 def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None = None) -> Flow:
@@ -44,14 +50,31 @@ def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None 
 
 def _load(source: str | Path | Mapping[str, Json], limits: LoadSettings) -> Flow:
     if isinstance(source, Mapping):
-        return read(Document.of(dict(source), max_depth=limits.max_depth))
+        return read(Document.of(dict(source), max_depth=limits.max_depth), limits.dialect)
     path = Path(source)
-    data = read_document(str(source), limits.max_bytes)
-    name = "" if str(source) == "-" else str(source)
-    document = parse(data, name=name or "<stdin>", max_bytes=limits.max_bytes, max_depth=limits.max_depth)
-    flow = read(document)
+    flow = _flow_of(document_at(str(source), limits), limits)
+    return flow if str(source) == "-" else replace(flow, home=str(path.resolve().parent), source=path.name)
+
+
+def load_bytes(data: bytes, name: str, limits: LoadSettings) -> Flow:
+    """Read a flow from the bytes of a document that is called `name`; raises FlowError."""
+    return _flow_of(parse(data, name=name, max_bytes=limits.max_bytes, max_depth=limits.max_depth), limits)
+
+
+def _flow_of(document: Document, limits: LoadSettings) -> Flow:
+    flow = read(document, limits.dialect)
     document.forget()  # the flow has what it needs, and a large document is heavy
-    return replace(flow, home=str(path.resolve().parent), source=path.name) if name else flow
+    data = document.data
+    if data is not None and isinstance(flow.steps, Steps):
+        flow.steps.again = lambda: load_bytes(data, document.name, limits).steps
+    return flow
+
+
+def document_at(path: str, limits: LoadSettings) -> Document:
+    """Return the document in a file (``-``: standard input); raises FlowError."""
+    data = read_document(path, limits.max_bytes)
+    name = "<stdin>" if path == "-" else path
+    return parse(data, name=name, max_bytes=limits.max_bytes, max_depth=limits.max_depth)
 
 
 def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
@@ -105,7 +128,7 @@ class FlowFiles:
     def __init__(self, flow: Flow, limits: LoadSettings) -> None:
         self._home = flow.home
         self._limits = limits
-        self._files = FileReader(Path(flow.home), limits.allow_files)
+        self._files = limits.files or FileReader(Path(flow.home), limits.allow_files)
         self._shown = posixpath.dirname(flow.document.name) if flow.document is not None else ""
         self.read: dict[str, Flow] = {}
 
@@ -114,9 +137,6 @@ class FlowFiles:
         source = posixpath.normpath(posixpath.join(by.folder, path))
         if source not in self.read:
             data = self._files.read_now(source, self._limits.max_bytes)
-            name = posixpath.join(self._shown, source)
-            document = parse(
-                data, name=name, max_bytes=self._limits.max_bytes, max_depth=self._limits.max_depth
-            )
-            self.read[source] = replace(read(document), home=self._home, source=source)
+            flow = load_bytes(data, posixpath.join(self._shown, source), replace(self._limits, dialect=None))
+            self.read[source] = replace(flow, home=self._home, source=source)
         return self.read[source]

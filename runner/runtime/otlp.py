@@ -1,95 +1,43 @@
 """Sending ended spans to an OpenTelemetry backend, beside the record and never in its way.
 
-`OtlpDelivery` is a `Listener` with a bounded queue and a daemon thread. The thread imports the SDK,
-turns records into the SDK's spans and hands them to its OTLP exporter, whose own settings
-(``OTEL_EXPORTER_OTLP_*``: endpoint, headers, compression, certificates, timeout) all apply. Every
-span that was accepted is counted as delivered or failed in the end. The SDK's own batch processor
-is not used: it drops spans without a count, and its flush reports success when nothing arrived.
+`OtlpDelivery` is a `Listener` with a bounded queue and a daemon thread. In the end every span that
+it was given is counted: delivered when the backend has acknowledged it, failed otherwise, and then
+kept in the spool file if one was named. The SDK's own batch processor is not used: it drops spans
+without a count, and its flush reports success when nothing arrived.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
-from runner.core import names
-from runner.core.commands import Json
-from runner.core.trace import SpanRecord, coerce, parse_traceparent
+from runner.core.trace import SpanRecord
 from runner.errors import SurroundingsError
+from runner.runtime.exporters import Answer, Sender, attempts, fault, make_sender
+from runner.runtime.otlp_settings import target_of
+from runner.runtime.sdk_spans import resource_attributes
+from runner.runtime.spool import append
 from runner.runtime.tracing import Listener
-from runner.version import __version__
 
-if TYPE_CHECKING:  # the SDK takes a tenth of a second to import; only the thread pays for it
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import SpanContext
-
-SERVICE: Final = "flowspan-runner"
 QUEUE_SIZE: Final = 8192
 BATCH_SIZE: Final = 512
 DELAY: Final = 1.0  # seconds that a span waits for company
-TIMEOUT: Final = 3.0  # seconds for one batch and for closing
-_PROTOCOLS: Final = ("http/protobuf", "grpc")
-_TRACES_PATH: Final = "/v1/traces"
-_INT64: Final = range(-(2**63), 2**63)
-
-Convert = Callable[[SpanRecord], "ReadableSpan"]
-
-
-def wanted(environ: Mapping[str, str], trace_id: int, *, parent_sampled: bool | None = None) -> bool:
-    """Return whether the standard switches let this trace go to a backend.
-
-    ``OTEL_SDK_DISABLED`` and ``OTEL_TRACES_SAMPLER`` are honoured (specification, SDK environment
-    variables), except that a trace is sent when no sampler is named: asking for delivery is enough.
-    """
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
-    if sampler.startswith("parentbased_") and parent_sampled is not None:
-        return parent_sampled
-    match sampler.removeprefix("parentbased_"):
-        case "always_off":
-            return False
-        case "traceidratio":
-            return trace_id % 2**64 < _ratio(environ.get("OTEL_TRACES_SAMPLER_ARG", "")) * 2**64
-        case _:
-            return True
-
-
-def _ratio(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 1.0
-
-
-def protocol(environ: Mapping[str, str]) -> str:
-    """Return the OTLP protocol that the environment asks for; raises SurroundingsError for an unknown one."""
-    general = environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    chosen = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or general or _PROTOCOLS[0]
-    if chosen not in _PROTOCOLS:
-        raise SurroundingsError(f"no OTLP protocol {chosen!r}; use one of {', '.join(_PROTOCOLS)}")
-    return chosen
-
-
-def traces_url(endpoint: str) -> str:
-    """Return where to post spans: a base url gets ``/v1/traces`` appended, a full one stays as it is."""
-    if urlsplit(endpoint).path.endswith(_TRACES_PATH):
-        return endpoint
-    return endpoint.rstrip("/") + _TRACES_PATH
+TIMEOUT: Final = 3.0  # seconds for one batch
+CLOSING: Final = 2.0  # seconds for all that is left at the end: the process is to be gone after 3
 
 
 class OtlpDelivery(Listener):
     """Delivers sealed spans; one may serve many runs.
 
-    `endpoint` wins over the environment. `exporter` makes the SDK exporter to use instead of the
-    OTLP one. Raises SurroundingsError when the environment names an unknown protocol.
+    `endpoint` and `headers` win over the environment, whose OTEL_EXPORTER_OTLP_* are all honoured.
+    `spool` is the file for spans that were not acknowledged. `sender` makes another `Sender` than
+    the one for the environment. While the runs go on, a backend that is away is asked again and again.
+    Raises SurroundingsError when the environment makes no sense.
     """
 
     def __init__(
@@ -97,34 +45,40 @@ class OtlpDelivery(Listener):
         *,
         endpoint: str | None = None,
         headers: Mapping[str, str] | None = None,
-        exporter: Callable[[], SpanExporter] | None = None,
+        spool: Path | None = None,
+        sender: Callable[[], Sender] | None = None,
         queue_size: int = QUEUE_SIZE,
         batch_size: int = BATCH_SIZE,
         delay: float = DELAY,
     ) -> None:
-        chosen = protocol(os.environ)
-        self._make_exporter = exporter or (lambda: _exporter(chosen, endpoint, headers))
+        self.target = target_of(os.environ, endpoint, timeout=TIMEOUT, headers=headers)
+        self.spool = spool
+        self._make_sender = sender or (lambda: make_sender(self.target))
         self._queue: deque[SpanRecord] = deque()
         self._queue_size = queue_size
         self._batch_size = batch_size
         self._delay = delay
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._in_flight = 0
+        self._in_flight: list[SpanRecord] = []
         self._closing = False
+        self._deadline = 0.0
         self._closed = False
-        self._log = _LastError()
         self.delivered = 0
         self.failed = 0
+        self.kept = 0  # how many of the failed ones are in the spool
         self.reason = ""  # why the last batch failed
+        self.trouble = ""  # why the spool cannot be written
 
     def sealed(self, record: SpanRecord) -> None:
-        """Queue the span, or count it as failed when the queue is full; never waits."""
+        """Queue the span; a full queue gives its oldest spans to the spool. Never waits for the backend."""
         with self._changed:
-            if self._closing or len(self._queue) >= self._queue_size:
-                self.failed += 1
-                self.reason = self.reason or "the backend does not keep up; the queue is full"
+            if self._closing:
+                self._keep([record])
                 return
+            if len(self._queue) >= self._queue_size:
+                self.reason = self.reason or "the backend does not keep up; the queue is full"
+                self._keep(self._oldest())
             self._queue.append(record)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="otlp-delivery", daemon=True)
@@ -132,188 +86,103 @@ class OtlpDelivery(Listener):
             if len(self._queue) in (1, self._batch_size):
                 self._changed.notify()
 
-    def close(self, timeout: float = TIMEOUT) -> tuple[int, int]:
+    def close(self, timeout: float = CLOSING) -> tuple[int, int]:
         """Send what is queued, wait at most `timeout` seconds, return how many were delivered and failed."""
         with self._changed:
             self._closing = True
+            self._deadline = time.monotonic() + timeout
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout)
         with self._changed:
-            if self._queue or self._in_flight:
-                self.reason = self.reason or f"the backend did not answer within {timeout:g} s"
             self._closed = True
-            self.failed += len(self._queue) + self._in_flight
-            self._queue.clear()
-            self._in_flight = 0
+            if self._queue or self._in_flight:
+                self.reason = self.reason or f"no answer came within {round(timeout, 2):g} s"
+            self._keep(self._in_flight)
+            self._in_flight = []
+            self._keep_queue()
             return self.delivered, self.failed
+
+    # --- with the lock held
+
+    def _oldest(self) -> list[SpanRecord]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
+
+    def _keep_queue(self) -> None:
+        while self._queue:
+            self._keep(self._oldest())
+
+    def _keep(self, records: Sequence[SpanRecord]) -> None:
+        """Count the spans as failed, and put them into the spool."""
+        self.failed += len(records)
+        if self.spool is None or not records:
+            return
+        try:
+            append(self.spool, records, resource_attributes())
+            self.kept += len(records)
+        except SurroundingsError as error:
+            self.trouble = str(error)
 
     # --- the thread
 
     def _work(self) -> None:
-        logger = logging.getLogger("opentelemetry.exporter")
-        logger.addHandler(self._log)
         try:
-            exporter = self._make_exporter()
-            convert = converter()
+            from opentelemetry import context
+
+            # No instrumentation of the host application is to make spans of sending spans.
+            context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, value=True))  # noqa: SLF001
+            sender = self._make_sender()
             while batch := self._next_batch():
-                self._account(delivered=self._export(exporter, batch, convert))
-            exporter.shutdown()
+                self._deliver(sender, batch)
+            sender.close()
         except Exception as error:  # noqa: BLE001 - whatever the exporter's set-up raises becomes the reason
-            self._give_up(f"{type(error).__name__}: {error}")
-        finally:
-            logger.removeHandler(self._log)
+            self._give_up(fault(error))
 
     def _next_batch(self) -> list[SpanRecord]:
         """Wait for a full batch, for `delay` after the first span, or for the end; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             self._changed.wait_for(lambda: len(self._queue) >= self._batch_size or self._closing, self._delay)
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
-            self._in_flight = len(batch)
+            batch = self._oldest()
+            self._in_flight = batch[:]
             return batch
 
-    def _export(self, exporter: SpanExporter, batch: list[SpanRecord], convert: Convert) -> bool:
-        from opentelemetry.sdk.trace.export import SpanExportResult
+    def _deliver(self, sender: Sender, batch: list[SpanRecord]) -> None:
+        """Send a batch until it is taken, is refused for good, or the end has come."""
+        for part, answer in attempts(sender, batch, self._may_repeat):
+            self._account(len(part), answer)
 
-        self._log.text = ""
-        try:
-            return exporter.export([convert(record) for record in batch]) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001 - one bad batch must not stop the ones after it
-            self._log.text = f"{type(error).__name__}: {error}"
-            return False
+    def _may_repeat(self, answer: Answer, pause: float) -> bool:
+        """Wait before the next attempt; the end of the runs makes it come at once, or not at all."""
+        wait = max(pause, answer.after or 0.0)
+        with self._changed:
+            self.reason = answer.reason
+            if not self._closing:
+                self._changed.wait_for(lambda: self._closing, wait)
+                return not self._closing or answer.after is None
+            if not answer.reached or wait > self._deadline - time.monotonic():
+                return False
+            self._changed.wait_for(lambda: self._closed, wait)
+            return not self._closed
 
-    def _account(self, *, delivered: bool) -> None:
+    def _account(self, count: int, answer: Answer) -> None:
         with self._changed:
             if self._closed:
                 return
-            count, self._in_flight = self._in_flight, 0
-            if delivered:
+            batch, self._in_flight = self._in_flight[:count], self._in_flight[count:]
+            if not answer.reason:
                 self.delivered += count
                 return
-            self.failed += count
-            self.reason = self._log.text or "the backend refused the spans"
-            if self._closing:  # whoever closes waits; the rest would fare no better
-                self.failed += len(self._queue)
-                self._queue.clear()
+            self.reason = answer.reason
+            self._keep(batch)
+            if self._closing and answer.again:  # whoever closes waits; the rest would fare no better
+                self._keep_queue()
 
     def _give_up(self, reason: str) -> None:
         with self._changed:
             self.reason = reason
             self._closing = True
             if not self._closed:
-                self.failed += len(self._queue) + self._in_flight
-                self._queue.clear()
-                self._in_flight = 0
-
-
-class _LastError(logging.Handler):
-    """Keeps the exporter's last word; also keeps it off stderr when the application has no logging set up."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
-
-
-def _exporter(chosen: str, endpoint: str | None, headers: Mapping[str, str] | None) -> SpanExporter:
-    """Make the SDK's exporter; its own default of 10 s per batch is too long for a command line."""
-    named = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_TIMEOUT"
-    )
-    timeout = None if named else TIMEOUT
-    given = dict(headers) if headers else None
-    if chosen == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-
-        return GrpcExporter(endpoint=endpoint, headers=given, timeout=timeout)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    url = None if endpoint is None else traces_url(endpoint)
-    return OTLPSpanExporter(endpoint=url, headers=given, timeout=timeout)
-
-
-def resource() -> Resource:
-    """Return our service name and version, with OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES on top."""
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
-    ours: dict[str, str] = {names.SERVICE_NAME: SERVICE, names.SERVICE_VERSION: __version__}
-    return Resource(ours).merge(OTELResourceDetector().detect())
-
-
-def converter() -> Convert:
-    """Return a function that turns an ended record into the SDK's span; imports the SDK."""
-    from opentelemetry.sdk.trace import Event, ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanKind
-    from opentelemetry.trace.status import Status, StatusCode
-
-    shared = resource()
-    scope = InstrumentationScope("runner", str(shared.attributes.get(names.SERVICE_VERSION) or ""))
-
-    def convert(record: SpanRecord) -> ReadableSpan:
-        return ReadableSpan(
-            _text(record.name),
-            _context(record.trace_id, record.span_id, record.flags, tracestate=record.tracestate),
-            _parent(record),
-            shared,
-            otlp_attributes(record.attributes),
-            [Event(_text(name), otlp_attributes(values), at) for name, at, values in record.events],
-            [
-                Link(
-                    _context(link.trace_id, link.span_id, link.flags, remote=True),
-                    otlp_attributes(link.attributes),
-                )
-                for link in record.links
-            ],
-            SpanKind[record.kind.upper()],
-            status=Status(StatusCode[record.status.upper()], _text(record.description) or None),
-            start_time=record.start,
-            end_time=record.end,
-            instrumentation_scope=scope,
-        )
-
-    return convert
-
-
-def _context(
-    trace_id: int, span_id: int, flags: int, *, remote: bool = False, tracestate: str = ""
-) -> SpanContext:
-    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-
-    state = TraceState.from_header([tracestate]) if tracestate else None
-    return SpanContext(trace_id, span_id, is_remote=remote, trace_flags=TraceFlags(flags), trace_state=state)
-
-
-def _parent(record: SpanRecord) -> SpanContext | None:
-    """Return the parent; that of a flow span is the remote one, which IntegrationFlow has no place for."""
-    if record.parent_id is not None:
-        return _context(record.trace_id, record.parent_id, record.flags)
-    remote = parse_traceparent(record.attributes.get(names.REMOTE_PARENT))
-    return None if remote is None else _context(remote.trace_id, remote.span_id, remote.flags, remote=True)
-
-
-def otlp_attributes(attributes: Mapping[str, Json]) -> dict[str, Json]:
-    """Return attributes as OTLP takes them: scalars and lists of texts stay, the rest is narrowed."""
-    shown = {_text(key): _otlp_value(value) for key, value in attributes.items()}
-    return {key: value for key, value in shown.items() if value is not None}
-
-
-def _otlp_value(value: Json) -> Json:
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, bool | float):
-        return value
-    if isinstance(value, int):
-        return value if value in _INT64 else coerce(value)
-    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
-        return [_otlp_value(item) for item in value]
-    narrowed = coerce(value)
-    return None if narrowed is None else _otlp_value(narrowed)
-
-
-def _text(value: str) -> str:
-    """Return the text without halves of surrogate pairs: one of them would fail the whole batch."""
-    return value.encode("utf-8", "replace").decode("utf-8")
+                self._keep(self._in_flight)
+                self._in_flight = []
+                self._keep_queue()

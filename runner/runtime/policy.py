@@ -16,11 +16,13 @@ class Route:
     """Where to connect to: a host, a port, and the url of a proxy in between, if any.
 
     When `host` is not the host of the url, `Host` header and TLS server name stay those of the url.
+    With `public_only` each new connection is refused unless all addresses of the host are public.
     """
 
     host: str
     port: int
     proxy: str | None = None
+    public_only: bool = False
 
 
 class Router(Protocol):
@@ -56,6 +58,11 @@ class ProxyRules:
             https=proxy("HTTPS_PROXY") or None,
             exempt=tuple(entry.lower() for entry in re.split(r"[\s,]+", value("NO_PROXY")) if entry),
         )
+
+    @property
+    def any(self) -> bool:
+        """Whether any host is reached through a proxy."""
+        return (self.http or self.https) is not None and "*" not in self.exempt
 
     def proxy_for(self, scheme: str, host: str, port: int) -> str | None:
         """Return the proxy's url; None for loopback hosts, which no proxy could reach, and exempt ones."""

@@ -11,30 +11,38 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import anyio
 
 from runner.core.actions import Interruption
-from runner.core.commands import Json
-from runner.core.compiled import Plan
+from runner.core.commands import Headers, Json, Outcome
+from runner.core.compiled import FlowWork, HttpWork, Plan
 from runner.core.inputs import check_inputs
 from runner.core.integration_flow import BinaryOut, IntegrationFlow
 from runner.core.integration_flow import read as read_integration_flow
 from runner.core.model import Flow
+from runner.core.plan import located
 from runner.core.progress import Progress
 from runner.core.redact import Masker, secret_name
-from runner.core.request import RunTerms
+from runner.core.request import RunTerms, learn_credentials
 from runner.core.result import RunResult, run_status
-from runner.core.scope import SECRET_HEADERS, RunValues, Scope, SecretNames
+from runner.core.scope import RunValues, Scope, SecretNames
+from runner.core.template import Tree
 from runner.core.text import MAX_TEXT, close_match
 from runner.core.trace import new_ulid
 from runner.errors import FlowError, Problem, errors_of
 from runner.runtime.engine import Engine, EngineOptions
-from runner.runtime.files import FileReader
+from runner.runtime.files import FileReader, FileSource
 from runner.runtime.http import HttpClient, HttpSettings, Transport
 from runner.runtime.loading import LoadSettings, in_order, load, plan_of
+from runner.runtime.policy import Router
+from runner.runtime.router import HostRouter, HostRules, read_rules
 from runner.runtime.tracing import Listener, Recorder
+
+if TYPE_CHECKING:  # what a run without a state database does without
+    from runner.runtime.journal import RunJournal
 
 RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -46,7 +54,9 @@ class RunSettings:
     `env` is all that `{{env.X}}` can see; `secret_env` names values in it that are secret whatever
     they are called. `text_inputs` are inputs that came as text and are read as their type, and
     `input_files` the names of the files that inputs were read from. `timeout` is seconds for the
-    whole run. `transport` shares connections with other runs of the same event loop.
+    whole run. `transport` shares connections with other runs of the same event loop; `journal` is that
+    of a run in the state database. `map_hosts` (``HOST[:PORT]=HOST[:PORT]``), `allow_hosts` (patterns)
+    and `deny_private` say where requests may go, as the flags do: `runner.runtime.router`.
     """
 
     run_id: str | None = None
@@ -62,11 +72,16 @@ class RunSettings:
     load: LoadSettings = field(default_factory=LoadSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     transport: Transport | None = None
+    map_hosts: Sequence[str] = ()
+    allow_hosts: Sequence[str] = ()
+    deny_private: bool = False
     traceparent: str | None = None
     tracestate: str = ""
     trigger: str = "library"
     outputs: bool = True
     capture_bodies: bool = False
+    journal: RunJournal | None = None
+    rounds: Mapping[str, int] = field(default_factory=dict)
     listeners: Sequence[Listener] = ()
 
 
@@ -80,6 +95,13 @@ class Run:
         self.settings = settings
         self.plan = plan_of(flow, settings.load)
         self.inputs, problems = _checked(self.plan, inputs, settings)
+        self.rules, wrong = read_rules(
+            settings.map_hosts,
+            settings.allow_hosts,
+            deny_private=settings.deny_private,
+            proxies=(settings.transport.settings if settings.transport else settings.http).proxies,
+        )
+        problems += wrong
         if errors_of(problems):
             raise FlowError(in_order(errors_of(problems)))
         self.warnings = in_order([one for one in (*self.plan.problems, *problems) if not one.is_error])
@@ -87,50 +109,84 @@ class Run:
             time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
         )
         self.masker = Masker()
-        secret = _learn_secrets(self.plan, self.inputs, settings, self.masker)
+        self._secret = _learn_secrets(self.plan, self.inputs, settings, self.masker)
+        row = settings.journal.row if settings.journal is not None else None
+        self._origin = self.run_id if row is None else row.origin
         self.recorder = Recorder(
             self.run_id,
             masker=self.masker,
             parent=settings.traceparent,
             tracestate=settings.tracestate,
+            trace_id=int(row.trace, 16) if row is not None else None,
+            execution=row.execution if row is not None else None,
             listeners=settings.listeners,
         )
-        self._progress = self._make_progress(secret)
+        self._started = self.recorder.now() if row is None or row.started is None else row.started
+        self._progress = Progress(
+            self.plan, Scope(**self.scope_parts()), self.terms, step_budget=settings.step_budget
+        )
         self._engine: Engine | None = None
 
-    def _make_progress(self, secret: SecretNames) -> Progress:
-        settings = self.settings
-        scope = Scope(
-            inputs=self.inputs,
-            env=settings.env,
-            headers=settings.headers,
-            run=RunValues(self.run_id, self.recorder.now() / 1e9, settings.max_text),
-            secret=secret,
-        )
-        terms = RunTerms(self.run_id, self.masker, settings.base_url)
-        return Progress(self.plan, scope, terms, step_budget=settings.step_budget)
+    @property
+    def terms(self) -> RunTerms:
+        """What every step of the run shares."""
+        return RunTerms(self._origin, self.masker, self.settings.base_url, self.settings.rounds)
+
+    def scope_parts(self) -> dict[str, Any]:
+        """Return what the scope of the run is made of, as the arguments of `Scope`."""
+        return {
+            "inputs": self.inputs,
+            "env": self.settings.env,
+            "headers": self.settings.headers,
+            "run": RunValues(self._origin, self._started / 1e9, self.settings.max_text),
+            "secret": self._secret,
+        }
+
+    def files(self) -> FileSource | None:
+        """Return what the flow reads files from, None for a flow without a folder."""
+        home = self.plan.flow.home
+        if self.settings.load.files is None and home:
+            return FileReader(Path(home), self.settings.load.allow_files)
+        return self.settings.load.files
+
+    def router(self, transport: Transport) -> Router:
+        """Return what decides where requests go."""
+        return transport.router if self.rules == HostRules() else HostRouter(self.rules, transport.router)
 
     async def execute(self) -> RunResult:
         """Run to the end and return what came of it."""
         settings = self.settings
-        home = self.plan.flow.home
-        files = FileReader(Path(home), settings.load.allow_files) if home else None
+        async with AsyncExitStack() as stack:
+            transport = settings.transport
+            if transport is None:
+                transport = await stack.enter_async_context(Transport(settings.http))
+            client = HttpClient(transport, router=self.router(transport))
+            engine = self._engine = self._make_engine(client)
+            outcome = await engine.run()
+        result = self._result(engine, outcome)
+        await engine.conclude(result)
+        return result
+
+    def replay(self) -> None:
+        """Bring the trace to where the journal ends, without running anything."""
+        self._make_engine(HttpClient(Transport(self.settings.http))).replay()
+
+    def _make_engine(self, client: HttpClient) -> Engine:
+        settings, files = self.settings, self.files()
         options = EngineOptions(
             trigger=settings.trigger,
             timeout=settings.timeout,
             outputs=settings.outputs,
             capture_bodies=settings.capture_bodies,
         )
-        async with AsyncExitStack() as stack:
-            transport = settings.transport
-            if transport is None:
-                transport = await stack.enter_async_context(Transport(settings.http))
-            if any(step.kind in ("http", "flow") for step in self.plan.steps):
-                # Making the first pool imports half of the HTTP library: not on the first step's clock.
-                transport.pool(tls=False, proxy=None, server_name=None)
-            self._engine = Engine(self._progress, self.recorder, HttpClient(transport), files, options)
-            outcome = await self._engine.run()
-        root = self._engine.root
+        if settings.journal is None:
+            return Engine(self._progress, self.recorder, client, files, options)
+        from runner.runtime.journalled import JournalledEngine
+
+        return JournalledEngine(self._progress, self.recorder, client, files, options, settings.journal)
+
+    def _result(self, engine: Engine, outcome: Outcome) -> RunResult:
+        root = engine.root
         return RunResult(
             run_id=self.run_id,
             flow=self.plan.flow.label,
@@ -140,7 +196,7 @@ class Run:
             trace_id=f"{root.trace_id:032x}",
             inputs=self.inputs,
             secret_inputs=self.plan.secret_inputs,
-            steps=self._engine.results,
+            steps=engine.results,
             outputs=outcome.outputs,
             failure=outcome.failure,
             masker=self.masker,
@@ -188,14 +244,14 @@ async def run(
     anything is sent. A run that fails returns a result all the same: see `raise_for_failure`.
     """
     chosen = settings or RunSettings()
+    changes: dict[str, Any] = {}
     if chosen.traceparent is None:
-        parent, state = current_traceparent()
-        chosen = replace(chosen, traceparent=parent, tracestate=state)
-    chosen = replace(
-        chosen,
-        env=chosen.env if env is None else env,
-        headers=chosen.headers if headers is None else headers,
-    )
+        changes["traceparent"], changes["tracestate"] = current_traceparent()
+    if env is not None:
+        changes["env"] = env
+    if headers is not None:
+        changes["headers"] = headers
+    chosen = replace(chosen, **changes)
     ready = Run(flow if isinstance(flow, Flow) else load(flow, chosen.load), inputs or {}, chosen)
     return await ready.execute()
 
@@ -263,9 +319,8 @@ def _checked(
 
 
 def _at(plan: Plan, code: str, where: str, what: str) -> Problem:
-    document = plan.flow.document
-    place = document.locate(plan.flow.prefix + where) if document is not None else None
-    return Problem(code, where, what, place=place)
+    [problem] = located(plan.flow, [Problem(code, where, what)])
+    return problem
 
 
 def _learn_secrets(
@@ -277,12 +332,30 @@ def _learn_secrets(
         masker.add(settings.env[name])
     for name in plan.secret_inputs:
         masker.add(inputs.get(name))
-    for name, value in settings.headers.items():
-        if name.lower() in SECRET_HEADERS:
-            masker.add(value)
+    learn_credentials(tuple(settings.headers.items()), masker)
+    _learn_literals(plan, masker)
     for value in (*settings.env.values(), *inputs.values(), settings.base_url):
         _learn_userinfo(value, masker)
     return SecretNames(plan.secret_inputs, env)
+
+
+def _learn_literals(plan: Plan, masker: Masker) -> None:
+    """Tell the masker which credentials the flow spells out: a server may know them before they are sent."""
+    for step in plan.steps:
+        if isinstance(step.work, FlowWork):
+            _learn_literals(step.work.plan, masker)
+        elif isinstance(step.work, HttpWork):
+            learn_credentials(_written(step.work.headers), masker)
+            auth = dict(_written(step.work.auth.settings if step.work.auth is not None else None))
+            for url in (step.work.url.source, auth.get("tokenUrl")):
+                _learn_userinfo(url, masker)
+            masker.add([auth.get(name) for name in ("password", "token", "clientSecret")])
+
+
+def _written(tree: Tree | None) -> Headers:
+    """Return the fields of an object that have no reference in them."""
+    fields = tree.value.items() if tree is not None else ()
+    return tuple((name, value) for name, value in fields if isinstance(value, str) and "{{" not in value)
 
 
 def _learn_userinfo(value: Json, masker: Masker) -> None:
@@ -292,6 +365,6 @@ def _learn_userinfo(value: Json, masker: Masker) -> None:
         password = urlsplit(value).password
     except ValueError:
         return
-    if password:
+    if password and "{{" not in password:
         masker.add(password)
         masker.add(unquote(password))

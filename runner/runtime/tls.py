@@ -42,7 +42,6 @@ class TlsOptions:
 def trusting_context(
     options: TlsOptions,
     default: Callable[[], ssl.SSLContext],
-    protocols: tuple[str, ...] = ("http/1.1",),
 ) -> ssl.SSLContext:
     """Return the context for these options, made once per process (it takes about 15 ms).
 
@@ -62,7 +61,6 @@ def trusting_context(
         what = "client certificate" if key is None else f"client certificate (key {str(key)!r})"
         # Without a password given, OpenSSL would ask for one on the terminal.
         _load(what, certificate, lambda: context.load_cert_chain(certificate, key, password=""))
-    context.set_alpn_protocols(list(protocols))
     return context
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Final
 
 from runner.core import names
@@ -36,6 +37,8 @@ from runner.core.trace import (
 )
 
 MOST_EVENTS: Final = 128  # a span keeps its first ones, and every exception
+# What the task at work works for: the run id and the span, for log records.
+current: ContextVar[tuple[str, SpanRecord] | None] = ContextVar("runner.current", default=None)
 
 
 class Listener:
@@ -210,6 +213,22 @@ class Recorder:
         self.end(record, at=record.start)
         return record
 
+    def adopt(self, record: SpanRecord) -> None:
+        """Take over a span of an earlier part of the run; one that has ended is sealed with its parent."""
+        record.sequence = self._started
+        self._started += 1
+        self._live[record.sequence] = record
+        for listener in self._listeners:
+            listener.opened(record)
+            if record.ended:
+                listener.ended(record)
+        if record.ended:
+            self._held.setdefault(record.parent_id, []).append(record)
+
+    def silence(self) -> None:
+        """Tell the listeners nothing any more: the run is somebody else's now."""
+        self._listeners = ()
+
     def cut_off(self, error_type: str, description: str) -> None:
         """End every open span as an error, the innermost first: the run was cancelled or ran out of time."""
         for record in sorted(self._live.values(), key=lambda span: -span.sequence):
@@ -234,11 +253,25 @@ class Recorder:
         return self._buffer.size
 
     def _sealed_bytes(self, record: SpanRecord) -> bytes:
-        text = encode(record, now=record.end or self.now())
+        return to_bytes(self._masked_text(record, record.end or self.now()))
+
+    def _masked_text(self, record: SpanRecord, now: int) -> str:
+        text = encode(record, now=now)
         if len(text) > LONGEST_VALUE or self.masker.suspects(text):
             mask_record(record, self.masker)
-            text = encode(record, now=record.end or self.now())
-        return to_bytes(text)
+            text = encode(record, now=now)
+        return text
+
+    def texts(self, record: SpanRecord, now: int) -> list[str]:
+        """Return a span that goes on, as it is `now`, and all that is held below it, as JSON texts."""
+        below = [text for child in self._held.get(record.span_id, ()) for text in self.texts(child, now)]
+        return [self._masked_text(record, now), *below]
+
+    def text(self, sequence: int) -> str:
+        """Return a sealed span as JSON text."""
+        data = self._buffer.get(sequence)
+        assert data is not None
+        return data.decode("utf-8")
 
     def encoded(self) -> Iterator[bytes]:
         """Yield each span as JSON, in order of start, parents before children; open ones as they are now."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from runner.core.commands import Phase
-from runner.runtime.library import LIBRARY, httpx
+from runner.runtime.library import httpcore
 from runner.runtime.tls import tls_message
 
 Stage = Literal[
@@ -34,12 +34,6 @@ _STAGES: dict[str, Stage] = {
     "send_request_body.complete": "waiting",
     "receive_response_headers.complete": "reading",
 }
-_EVENTS = {
-    "connect_tcp.complete": "connection.opened",
-    "start_tls.complete": "connection.secured",
-    "send_request_body.complete": "request.sent",
-    "receive_response_headers.complete": "response.started",
-}
 # httpcore marks what it was sent through a proxy's tunnel with the same events as the CONNECT before it.
 _OF_AN_EXCHANGE = ("send_request_body", "receive_response_headers")
 _HEAD_TOO_LARGE = 431
@@ -48,16 +42,13 @@ _HEAD_TOO_LARGE = 431
 class Progress:
     """Follows one request by the events of httpcore's `trace` extension.
 
-    `on_event` is called with ``connection.opened``, ``connection.secured``, ``request.sent`` and
-    ``response.started``; with the first two only when the connection is a new one. `peer` says in
-    words where the connection goes to.
+    `peer` says in words where the connection goes to.
     """
 
-    __slots__ = ("_method", "_on_event", "_opened", "peer", "phase", "stage", "status")
+    __slots__ = ("_method", "_opened", "peer", "phase", "stage", "status")
 
-    def __init__(self, method: str, on_event: Callable[[str], None] | None = None) -> None:
+    def __init__(self, method: str) -> None:
         self._method = method.encode("ascii", "replace")
-        self._on_event = on_event
         self._opened = False
         self.peer = "the server"
         self.phase: Phase = "unsent"
@@ -92,8 +83,6 @@ class Progress:
             self._opened = True
         elif stage == "reading":
             self.phase = "partial"
-        if self._on_event is not None and event in _EVENTS:
-            self._on_event(_EVENTS[event])
 
     @property
     def reused(self) -> bool:
@@ -111,39 +100,39 @@ def explain(error: Exception, progress: Progress) -> tuple[str, str, str]:
 
     The type is spelled as httpx spells it whichever library is at work, so that traces can be compared.
     """
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpcore.TimeoutException):
         # Ours is the only deadline set, so this is the system's own, after minutes.
         return "http.timeout", "timeout", f"{_TIMED_OUT[progress.stage]}: the network gave up"
     kind = type(error)
-    module = "httpx" if kind.__module__.partition(".")[0] == LIBRARY else kind.__module__
+    module = "httpx" if kind.__module__.partition(".")[0] == httpcore.__name__ else kind.__module__
     name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-    code, message = _meaning(error, tuple(_chain(error)), progress)
+    code, message = _meaning(error, tuple(causes(error)), progress)
     return code, name, message
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and all that it came from; the pool hides causes with `from None`."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
-            yield from _chain(part)
+            yield from causes(part)
     before = error.__cause__ or error.__context__
     if before is not None:
-        yield from _chain(before)
+        yield from causes(before)
 
 
 def _meaning(error: Exception, chain: Sequence[BaseException], progress: Progress) -> tuple[str, str]:
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         return "http.tls", tls_message(tls)
-    if isinstance(error, httpx.LocalProtocolError):
+    if isinstance(error, httpcore.LocalProtocolError):
         return (
             "http.request",
             "the request cannot be sent as HTTP; a header that frames the body may be wrong",
         )
     match progress.stage:
         case "queued" | "connecting" | "connected":
-            return _unconnected(chain, progress.peer)
+            return unconnected(chain, progress.peer)
         case "securing":
             return "http.tls", "the server ended the connection during the TLS handshake"
         case "tunnelling":
@@ -152,7 +141,8 @@ def _meaning(error: Exception, chain: Sequence[BaseException], progress: Progres
             return _no_answer(error, chain, progress)
 
 
-def _unconnected(chain: Sequence[BaseException], peer: str) -> tuple[str, str]:
+def unconnected(chain: Sequence[BaseException], peer: str) -> tuple[str, str]:
+    """Return the code and the message for a connection that did not come about."""
     for cause in chain:
         if isinstance(cause, socket.gaierror):
             later = "; the name server did not answer" if cause.errno == socket.EAI_AGAIN else ""
@@ -184,6 +174,6 @@ def _no_answer(error: Exception, chain: Sequence[BaseException], progress: Progr
         return "http.protocol", "what the server answered is not HTTP"
     if progress.phase == "partial":
         return "http.reset", "the server ended the connection in the middle of its answer"
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, httpcore.RemoteProtocolError):
         return "http.reset", "the server ended the connection without an answer"
     return "http.reset", "the connection was reset before an answer came"

@@ -10,7 +10,6 @@ import pytest
 
 from runner.errors import Place, Problem, SurroundingsError
 from tests.command import COMMAND, command, environment, flow_file, get, here
-from tests.otlp_receiver import attributes, otlp_receiver
 from tests.servers import ApiServer, Drop, Reply, TlsServer, authority, echo
 
 __all__ = ["authority"]
@@ -232,7 +231,7 @@ def test_flags_that_make_no_sense_are_told_with_what_is_wrong_in_the_flow(tmp_pa
         (("run", "f.json", "--timeout", "-1"), "--timeout"),
         (("run", "f.json", "--max-steps", "0"), "'0' is not a whole number"),
         (("run", "f.json", "--max-text", "much"), "'much' is no size"),
-        (("run", "f.json", "--name", "x"), "--trace-out, which is missing"),
+        (("run", "f.json", "--name", "x"), "--name: there is no file to stand in"),
         (("run", "f.json", "--tim", "1"), "unrecognized arguments"),
         (("run", "no-such.json"), "there is no file 'no-such.json'"),
         (("run", "-", "--inputs", "-"), "standard input is the flow already"),
@@ -477,31 +476,6 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path, api, words):
     )  # fmt: skip
     assert done.stdout == "0\n"
     assert "Error" not in (tmp_path / "err").read_text()
-
-
-def test_spans_are_delivered_over_otlp(tmp_path, api):
-    flow = flow_file(tmp_path, get("a"))
-    with otlp_receiver() as receiver:
-        done = run(flow, api, "--otlp-endpoint", receiver.url)
-        assert done.returncode == 0, done.stderr
-        assert sorted(span.name for span in receiver.spans) == ["GET /a", "flow-flow", "http-a"]
-        root = next(span for span in receiver.spans if span.name == "flow-flow")
-        assert attributes(root.attributes)["workflow.trigger.type"] == "cli"
-        assert run(flow, api, "--otlp", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url).returncode == 0
-        assert len(receiver.spans) == 6
-        assert run(flow, api, "--otlp-endpoint", receiver.url, OTEL_SDK_DISABLED="true").returncode == 0
-        not_sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
-        env = {"OTEL_TRACES_SAMPLER": "parentbased_always_on", "TRACEPARENT": not_sampled}
-        assert run(flow, api, "--otlp-endpoint", receiver.url, **env).returncode == 0
-        assert len(receiver.spans) == 6
-
-
-def test_spans_that_were_not_delivered_are_counted_and_do_not_fail_the_run(tmp_path, api):
-    with otlp_receiver([400]) as receiver:
-        done = run(flow_file(tmp_path, get("a")), api, "--otlp-endpoint", receiver.url, "--quiet")
-    assert done.returncode == 0
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("3 of 3 spans were not delivered: ")
 
 
 @pytest.mark.parametrize(
@@ -790,7 +764,7 @@ def test_a_bug_is_one_line_and_exit_70(tmp_path, debug, traceback):
     assert done.returncode == 70
     assert "a fault of the runner itself: KeyError; please report it" in done.stderr.splitlines()[-1]
     assert ("Traceback" in done.stderr) is traceback
-    assert ("a secret key" in done.stderr) is traceback
+    assert "a secret key" not in done.stderr
 
 
 def test_a_bug_leaves_the_trace_up_to_there(tmp_path, api):

@@ -125,7 +125,6 @@ REFUSED = {
         "Step missing required field 'id'",
     ),
     "a saved endpoint alone": (whole({"id": "a", "endpointId": "ep_1"}), "give 'method' and 'url'"),
-    "a visual flow": ({"flow_data": {"nodes": [], "edges": []}}, "visual flow"),
     "an unknown step": (whole(after(body={"x": "{{gone.x}}"})), "no step 'gone'"),
     "the typo of the documentation": (whole(step(headers={"X": "{{.headers.field}}"})), "steps[0].headers.X"),
     "an empty reference": (whole(step(url="{{}}")), "steps[0].url"),

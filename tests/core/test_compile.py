@@ -29,22 +29,53 @@ def test_equal_texts_are_compiled_once():
     )
     assert len({id(plan.work.url) for plan in plans}) == 1
     assert len({id(plan.work.outputs[0][1]) for plan in plans}) == 1
-    assert len({id(plan.work.policy) for plan in plans}) == 1
+    assert len({id(plan.work.terms.policy) for plan in plans}) == 1
+
+
+def test_equal_settings_are_one_object():
+    plans, _ = compiled(
+        http("a"), http("b"), http("c", timeout=5), http("d", timeout=5), http("e", timeout=6)
+    )
+    assert len({id(plan.work.terms) for plan in plans}) == 3
+    assert plans[0].extras is plans[1].extras
+    assert compiled(http("a"), http("b", maxConcurrency=1))[0][1].extras is plans[0].extras
+
+
+def test_settings_that_are_wrong_are_told_of_every_step():
+    steps = [
+        http("a", expectedStatus=1),
+        http("b", expectedStatus=1),
+        http("c", method="G T"),
+        http("d", method="G T"),
+    ]
+    assert [problem.where for problem in compiled(*steps)[1]] == [
+        "steps[0].expectedStatus", "steps[1].expectedStatus", "steps[2].method", "steps[3].method",
+    ]  # fmt: skip
+
+
+def test_outputs_that_are_wrong_are_told_of_every_step():
+    steps = [
+        http("a", outputs={"o": "bad path !", "p": "$.p"}),
+        http("b", outputs={"o": "bad path !", "p": "$.p"}),
+    ]
+    plans, problems = compiled(*steps)
+    assert [problem.where for problem in problems] == ["steps[0].outputs.o", "steps[1].outputs.o"]
+    assert [[name for name, _ in plan.work.outputs] for plan in plans] == [["p"], ["p"]]
 
 
 def test_the_most_specific_retry_setting_wins_field_by_field():
     config = {"retry": {"maxAttempts": 7, "initialInterval": 5, "jitter": "none"}, "retryCount": 2}
-    policy = one(http("a", retry={"initialInterval": 9}, retryCount=1), **config).work.policy
+    policy = one(http("a", retry={"initialInterval": 9}, retryCount=1), **config).work.terms.policy
     assert (policy.max_attempts, policy.initial_interval, policy.jitter) == (2, 0.009, False)
-    assert one(http("a"), **config).work.policy.max_attempts == 7
-    assert one(http("a"), retryCount=2).work.policy.max_attempts == 3
-    assert one(http("a")).work.policy.max_attempts == 1
+    assert one(http("a"), **config).work.terms.policy.max_attempts == 7
+    assert one(http("a"), retryCount=2).work.terms.policy.max_attempts == 3
+    assert one(http("a")).work.terms.policy.max_attempts == 1
 
 
 def test_timeouts_are_seconds_and_the_step_wins():
-    assert one(http("a", timeout=1500), timeout=9000).work.timeout == 1.5
-    assert one(http("a"), timeout=9000).work.timeout == 9
-    assert one(http("a")).work.timeout == 30
+    assert one(http("a", timeout=1500), timeout=9000).work.terms.timeout == 1.5
+    assert one(http("a"), timeout=9000).work.terms.timeout == 9
+    assert one(http("a")).work.terms.timeout == 30
 
 
 @pytest.mark.parametrize(
@@ -59,7 +90,7 @@ def test_timeouts_are_seconds_and_the_step_wins():
     ],
 )
 def test_expected_status_is_a_number_a_class_or_several(given, accepted):
-    assert one(http("a", expectedStatus=given)).work.accepted == accepted
+    assert one(http("a", expectedStatus=given)).work.terms.accepted == accepted
 
 
 @pytest.mark.parametrize("given", ["abc", 99, 600, "6xx", "", [200, "x"]])
@@ -68,10 +99,10 @@ def test_an_expected_status_that_is_none_is_told(given):
 
 
 def test_conditions_over_items_are_for_each_item():
-    assert one(http("a", forEach=[1], condition="{{item}} > 0")).condition_per_item
-    assert one(http("a", forEach=[1], condition="{{index}} > 0")).condition_per_item
-    assert not one(http("a", forEach=[1], condition="{{input.x}} > 0")).condition_per_item
-    assert not one(http("a", condition="{{input.x}} > 0")).condition_per_item
+    assert one(http("a", forEach=[1], condition="{{item}} > 0")).extras.condition_per_item
+    assert one(http("a", forEach=[1], condition="{{index}} > 0")).extras.condition_per_item
+    assert not one(http("a", forEach=[1], condition="{{input.x}} > 0")).extras.condition_per_item
+    assert not one(http("a", condition="{{input.x}} > 0")).extras.condition_per_item
 
 
 def test_a_condition_may_be_a_boolean_and_an_empty_one_is_none():
@@ -80,14 +111,14 @@ def test_a_condition_may_be_a_boolean_and_an_empty_one_is_none():
 
 
 def test_every_kind_of_body_is_compiled():
-    assert one(http("a", body={"x": "{{input.x}}"})).work.body is not None
-    assert one(http("a", body="text {{input.x}}")).work.body_text is not None
-    assert one(http("a", form={"x": "1"})).work.form is not None
-    assert one(http("a", bodyFile="x.bin")).work.body_file is not None
+    assert one(http("a", body={"x": "{{input.x}}"})).work.body.value == {"x": "{{input.x}}"}
+    assert one(http("a", body="text {{input.x}}")).work.body.source == "text {{input.x}}"
+    assert one(http("a", form={"x": "1"})).work.body.fields.value == {"x": "1"}
+    assert one(http("a", bodyFile="x.bin")).work.body.path.source == "x.bin"
     parts = one(
         http("a", multipart={"t": "text", "f": {"file": "a.txt", "filename": "b", "contentType": "c/d"}})
     )
-    (_, text), (_, file) = parts.work.parts
+    (_, text), (_, file) = parts.work.body.parts
     assert (text.text.source, text.file) == ("text", None)
     assert (file.file.source, file.filename.source, file.content_type) == ("a.txt", "b", "c/d")
 
@@ -152,15 +183,18 @@ def test_secret_outputs_of_a_set_step_are_its_variables():
     assert told({"id": "a", "set": {"x": 1}, "secretOutputs": ["x"]}) == []
 
 
-def test_references_are_noted_with_their_place():
+def test_what_a_step_refers_to_is_noted_with_its_key():
     flow = flow_of(http("a", url="{{env.A}}/x", body={"t": ["{{input.t}}"]}, condition="{{input.c}}"))
     compiler = Compiler(flow)
     compiler.compile(0, flow.steps[0])
-    assert [(where, reference.text) for where, reference in compiler.references[0]] == [
-        ("steps[0].condition", "input.c"),
-        ("steps[0].url", "env.A"),
-        ("steps[0].body.t[0]", "input.t"),
+    assert [
+        (key, [one.text for part in parts for one in part.references]) for key, parts, _ in compiler.uses
+    ] == [
+        ("condition", ["input.c"]),
+        ("url", ["env.A"]),
+        ("body", ["input.t"]),
     ]
+    assert compiler.uses[2][2].place(0) == ("t", 0)
 
 
 def test_the_base_url_is_told_when_it_cannot_be_compiled():
@@ -170,3 +204,8 @@ def test_the_base_url_is_told_when_it_cannot_be_compiled():
 
 def test_the_path_template_of_the_url_names_the_attempts():
     assert one(http("a", url="{{env.A}}/users/{{input.id}}?x=1")).work.path_template == "/users/{input.id}"
+
+
+def test_a_tree_with_something_wrong_in_it_is_checked_all_the_same():
+    plan = build_plan(flow_of(http("a", body={"wrong": "{{ 1 + }}", "right": "{{nobody.x}}"}, method="POST")))
+    assert [one.where for one in plan.errors] == ["steps[0].body.wrong", "steps[0].body.right"]

@@ -287,3 +287,17 @@ def test_any_text_over_any_values_raises_only_its_own_errors(text, first, second
         operand_value(operand, Scope(inputs={"a": first}, outputs={"s": {"x": second}}))
     except StepError:
         return
+
+
+def test_a_scope_may_stand_in_for_what_an_expression_comes_to():
+    class Open(Scope):
+        def stand_in(self, text, references):
+            return (
+                f"<{text}>"
+                if any(one.root == "input" for one in references)
+                else super().stand_in(text, references)
+            )
+
+    scope = Open(inputs={"x": 1}).child(item=2).at("a")
+    assert Expression("input.x + 1").value(scope) == "<input.x + 1>"
+    assert Expression("item + 1").value(scope) == 3

@@ -348,3 +348,8 @@ def test_two_spellings_that_differ_are_refused():
 
 def test_every_problem_is_told_at_once():
     assert len(problems(document(span(1, name=None, startTime="x"), "y"))) == 3
+
+
+def test_spans_that_a_go_server_has_as_null_are_none():
+    flow = read({"name": "x", "description": "", "spans": None})
+    assert (flow.spans, [one.where for one in flow.warnings]) == ([], ["spans"])

@@ -1,5 +1,7 @@
 """forEach and until (SEMANTICS, Steps, containers, commands)."""
 
+from dataclasses import replace
+
 from runner.core.commands import Outcome, StepFailure
 from tests.play import Stage, answer, flow_of, http
 
@@ -116,6 +118,67 @@ def test_secret_outputs_of_items_stay_secret_in_the_lists():
     assert stage.closed["e"].tainted == {"v"}
 
 
+def test_a_loop_starts_no_more_items_once_another_step_has_failed():
+    answers = {"x": FAILS, "e": answer('{"v": 1}')}
+    flow = flow_of(http("x"), each(maxConcurrency=2), http("z"), parallel=True)
+    stage = Stage(flow, answers, inputs=items(5), hold={"x", "e[1]"}).run()
+    assert stage.started == ["x", "e[0]", "e[1]", "z", "e[2]", "e[3]", "e[4]"]
+    stage = Stage(flow, answers, inputs=items(5), hold={"e[0]", "e[1]"}).run()
+    stage.hold.clear()
+    stage.go_on()
+    assert stage.started == ["x", "e[0]", "e[1]", "z"]
+    assert stage.status("e") == "skipped:unreached"
+    assert stage.closed["e"].detail == "step 'x' failed before; 3 of 5 items were not started"
+    assert stage.closed["e"].outputs == {"v": [1, 1, None, None, None]}
+    assert stage.outcome.failure.code == "http.status"
+
+
+def test_a_loop_whose_items_had_all_begun_when_another_step_failed_succeeds():
+    flow = flow_of(http("x"), each(maxConcurrency=2), parallel=True)
+    stage = Stage(flow, {"x": FAILS}, inputs=items(2), hold={"e[0]", "e[1]"}).run()
+    stage.hold.clear()
+    assert stage.go_on().status("e") == "succeeded"
+
+
+def test_items_that_wait_for_a_slot_do_not_start_once_another_step_has_failed():
+    flow = flow_of(http("x"), each(maxConcurrency=4), parallel=True, maxConcurrency=2)
+    stage = Stage(flow, {"x": FAILS}, inputs=items(5), hold={"x", "e[0]"}).run()
+    assert stage.started == ["x", "e[0]"]
+    stage.finish("x")
+    assert "e" not in stage.closed
+    stage.hold.clear()
+    assert stage.go_on().started == ["x", "e[0]"]
+    assert stage.closed["e"].detail.endswith("4 of 5 items were not started")
+
+
+def test_a_loop_none_of_whose_items_got_a_slot_ends_when_another_step_fails():
+    flow = flow_of(http("x"), each(), parallel=True, maxConcurrency=1)
+    stage = Stage(flow, {"x": FAILS}, inputs=items(3)).run()
+    assert stage.statuses == {"x": "failed", "e": "skipped:unreached"}
+    assert stage.progress.root.slots.used == 0
+
+
+def test_the_loop_goes_on_after_a_failure_elsewhere_that_stops_nothing():
+    flow = flow_of(http("x"), each(), parallel=True, stopOnError=False)
+    stage = Stage(flow, {"x": FAILS}, inputs=items(3)).run()
+    assert stage.status("e") == "succeeded"
+    assert len(stage.requests) == 4
+
+
+def with_inner(*steps, inner, **config):
+    """Return a flow of these steps and of a step `sub` that runs the inner steps, and how that is read."""
+    flow = flow_of({"id": "sub", "flow": "inner.json"}, *steps, parallel=True, **config)
+    inside = replace(flow_of(*inner, parallel=True), home="/", source="inner.json")
+    return {"flow": replace(flow, home="/", source="outer.json"), "read": lambda path, flow: inside}
+
+
+def test_a_loop_inside_a_flow_that_is_let_finish_finishes_too():
+    loop = each(items=[{"id": 1}, {"id": 2}])
+    stage = Stage(**with_inner(http("x"), inner=[loop]), answers={"x": FAILS}).run()
+    assert stage.status("sub/e") == "succeeded"
+    assert stage.outcome.status == "failed"
+
+
 def test_an_interrupted_loop_starts_no_more_items():
     stage = Stage(flow_of(each(maxConcurrency=2)), inputs=items(5), hold={"e[0]", "e[1]"}).run()
     assert stage.interrupt("", "cancelled") == ["e[0]", "e[1]"]
@@ -229,3 +292,23 @@ def test_items_that_wait_for_a_slot_end_with_an_interruption():
     assert stage.started == ["e[0]"]
     assert [stage.closed[f"e[{n}]"].ended_by for n in range(3)] == ["cancelled"] * 3
     assert stage.outcome.ended_by == "cancelled"
+
+
+def test_a_first_poll_without_a_slot_does_not_start_once_another_step_has_failed():
+    flow = flow_of(http("x"), poll(), parallel=True, maxConcurrency=1)
+    stage = Stage(flow, {"x": FAILS}).run()
+    assert stage.statuses == {"x": "failed", "p~1": "skipped:unreached", "p": "skipped:unreached"}
+    assert stage.closed["p"].detail == "step 'x' failed before"
+
+
+def test_polling_that_has_begun_goes_on_after_a_failure_elsewhere():
+    outer = (http("g"), http("y", dependsOn=["g"]), http("z", dependsOn=["g"]))
+    stage = Stage(
+        **with_inner(*outer, inner=[poll(), http("x")], maxConcurrency=3),
+        answers={"x": FAILS, "p": [WAITING, DONE]},
+        hold={"g", "sub/p~1", "sub/x", "y", "z"},
+    ).run()
+    stage.finish("g").finish("sub/p~1")
+    assert [*stage.running] == ["sub/x", "y", "z"]  # the next poll waits for a slot
+    stage.finish("sub/x")
+    assert stage.go_on().status("sub/p") == "succeeded"

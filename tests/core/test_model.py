@@ -2,7 +2,8 @@
 
 import pytest
 
-from runner.core.model import UNSET, Flow, Step
+from runner.core.model import UNSET, Flow, Step, Steps, stream
+from runner.errors import Problem
 from tests.play import flow_of
 
 
@@ -57,6 +58,59 @@ def test_paths_of_a_flow_are_relative_to_its_own_folder():
     assert Flow(source="c.json").folder == ""
 
 
-def test_a_step_is_small():
-    assert not hasattr(Step(), "__dict__")
+def test_a_step_that_was_read_holds_what_was_given_and_nothing_else():
+    assert vars(step(method="GET", timeout=5)) == {"id": "a", "method": "GET", "timeout": 5}
+    assert step(method="GET") == Step(id="a", method="GET")
+    assert (step().headers, step().timeout, step().follow_redirects) == ({}, None, True)
     assert repr(UNSET) == "UNSET"
+
+
+# --- steps that are read when they are asked for
+
+
+def reading(raw):
+    """Return steps of which each third is wrong, and the numbers of those that were read."""
+    seen = []
+
+    def read(part, start, problems):
+        seen.extend(range(start, start + len(part)))
+        problems += [
+            Problem("x", f"steps[{at}]", "") for at in range(start, start + len(part)) if at % 3 == 2
+        ]
+        return [Step.of(dict(one)) for one in part]
+
+    return Steps(raw, read), seen
+
+
+def test_steps_are_read_part_by_part_with_what_is_wrong_with_them():
+    steps, seen = reading([{"id": f"s{number}"} for number in range(Steps.CHUNK + 2)])
+    problems = []
+    reader = stream(steps, problems)
+    assert next(reader).id == "s0"
+    assert len(seen) == Steps.CHUNK
+    assert [step.id for step in reader][-1] == f"s{Steps.CHUNK + 1}"
+    assert [problem.where for problem in problems] == [f"steps[{at}]" for at in range(2, Steps.CHUNK + 2, 3)]
+
+
+def test_steps_that_are_indexed_are_read_once_and_kept():
+    steps, seen = reading([{"id": f"s{number}"} for number in range(3)])
+    assert (len(steps), steps[2].id, [one.id for one in steps[:2]]) == (3, "s2", ["s0", "s1"])
+    assert steps[0] is steps[0]
+    assert [one.id for one in steps] == ["s0", "s1", "s2"]
+    assert seen == [0, 1, 2]
+
+
+def test_a_document_that_can_be_read_again_is_let_go_of_as_its_steps_are_read():
+    raw = [{"id": f"s{number}"} for number in range(Steps.CHUNK + 1)]
+    steps, _ = reading(raw)
+    steps.again = lambda: reading([{"id": "other"}])[0]
+    reader = stream(steps, [])
+    next(reader)
+    assert raw == [None] * Steps.CHUNK + [{"id": f"s{Steps.CHUNK}"}]
+    assert len(list(reader)) == Steps.CHUNK
+    assert [step.id for step in stream(steps, [])] == ["other"]
+
+
+def test_steps_that_are_there_are_streamed_as_they_are():
+    steps = (Step(id="a"), Step(id="b"))
+    assert list(stream(steps, [])) == list(steps)

@@ -8,7 +8,9 @@ CONSTANTS = {key: value for key, value in vars(names).items() if key.isupper() a
 
 
 def test_every_attribute_and_event_has_one_sentence():
-    for sentence in [*names.ATTRIBUTES.values(), *names.EVENTS.values(), *names.SPAN_NAMES.values()]:
+    for sentence in [
+        *names.ATTRIBUTES.values(), *names.EVENTS.values(), *names.METRICS.values(), *names.SPAN_NAMES.values()
+    ]:  # fmt: skip
         assert re.fullmatch(r"[A-Z].*[^.]\.", sentence), sentence
 
 
@@ -16,7 +18,8 @@ def test_every_name_in_the_module_is_described():
     for constant, name in CONSTANTS.items():
         if constant in {"OTHER_METHOD", "TASK_FLOW", "TASK_ITERATION"}:
             continue
-        described = names.EVENTS if constant.startswith("EVENT_") else names.ATTRIBUTES
+        kinds = {"EVENT": names.EVENTS, "METRIC": names.METRICS}
+        described = kinds.get(constant.partition("_")[0], names.ATTRIBUTES)
         assert name + ("<name>" if name.endswith(".") else "") in described, constant
 
 

@@ -45,6 +45,58 @@ def test_a_misspelt_output_is_found_with_its_place_and_the_close_match():
     ]
 
 
+def secrets_of(*steps, read=None, **config):
+    return {step.id: set(step.extras.secret) for step in build_plan(flow_of(*steps, **config), read).steps}
+
+
+def test_an_output_that_is_used_as_credentials_is_secret():
+    outputs = {"token": "response.body.t", "user": "response.body.u", "key": "response.body.k"}
+    found = secrets_of(
+        http("login", outputs=outputs, secretOutputs=["user"]),
+        http("keys", outputs={"list": "response.body"}),
+        {"id": "made", "set": {"bearer": "Bearer {{login.token}}", "plain": "{{keys.list}}"}},
+        http("a", headers={"Authorization": "{{made.bearer}}", "X-User": "{{made.plain}}"}),
+        http("b", headers={"x-api-key": "{{ login['key'] }}"}, body={"x": "{{login.user}}"}),
+        http("c", forEach="{{keys.list}}", auth={"type": "bearer", "token": "{{item.value}}"}),
+        http("d", headers={"Authorization": "{{input.x}} {{login}}"}),
+    )
+    assert found == {
+        "login": {"token", "user", "key"}, "keys": {"list"}, "made": {"bearer"}, "a": set(), "b": set(), "c": set(),
+        "d": set(),
+    }  # fmt: skip
+
+
+def test_what_a_flow_step_keeps_secret_is_secret_in_its_flow():
+    inner = replace(
+        flow_of(http("get", outputs={"t": "response.body.t", "u": "response.body.u"})), source="inner"
+    )
+
+    def read_inner(path, flow):
+        return inner
+
+    def plan_of(**keys):
+        outer = replace(
+            flow_of({"id": "f", "flow": "inner.json", "outputs": {"x": "get.t", "y": "get.u", "z": "gone.t"}, **keys},
+                    http("use", headers={"Cookie": "{{f.y}}"})),
+            home=".",
+        )  # fmt: skip
+        return build_plan(outer, read_inner)
+
+    assert plan_of(secretOutputs=["x"]).steps[0].work.plan.steps[0].extras.secret == {"t", "u"}
+    assert plan_of().steps[0].work.plan.steps[0].extras.secret == {"u"}
+
+
+def test_an_output_that_becomes_a_password_input_of_a_flow_is_secret():
+    fields = [{"name": "p", "type": "password"}, {"name": "u"}]
+    inner = read(Document.of({"flow_inputs": fields, "flow_data": {"version": "1.0", "steps": []}}))
+    outer = flow_of(
+        http("login", outputs={"t": "response.body.t", "u": "response.body.u"}),
+        {"id": "f", "flow": "inner.json", "inputs": {"p": "{{login.t}}", "u": "{{login.u}}"}},
+    )
+    plan = build_plan(replace(outer, home="."), lambda path, flow: replace(inner, source="inner"))
+    assert plan.steps[0].extras.secret == {"t"}
+
+
 def test_all_problems_are_told_at_once():
     found = problems(
         http("a", query={"x": "{{b.y}}"}, condition="1 ==="),
@@ -55,13 +107,13 @@ def test_all_problems_are_told_at_once():
         http("bad id"),
     )
     assert [(code, where) for code, where, _ in found] == [
+        ("condition.syntax", "steps[0].condition"),
+        ("step.required", "steps[1]"),
         ("step.duplicate_id", "steps[2].id"),
+        ("template.syntax", "steps[2].headers.x"),
         ("step.required", "steps[3]"),
         ("step.reserved_id", "steps[4].id"),
         ("step.id", "steps[5].id"),
-        ("condition.syntax", "steps[0].condition"),
-        ("step.required", "steps[1]"),
-        ("template.syntax", "steps[2].headers.x"),
         ("reference.forward", "steps[0].query.x"),
     ]
 

@@ -560,10 +560,14 @@ def test_a_step_that_waits_for_its_turn_is_withheld_once_the_run_has_stopped():
     assert running.progress.withheld("b") is None
 
 
-def test_an_item_of_a_loop_is_never_withheld():
-    flow = flow_of(http("a"), http("e", forEach=[1]), parallel=True, delay=50)
-    stage = Stage(flow, {"a": FAILS}, hold={"e[0]"}).run()
-    assert stage.progress.withheld("e[0]") is None
+def test_an_item_or_a_first_poll_that_waits_for_its_turn_is_withheld_too():
+    polls = http("p", until={"condition": "true"})
+    flow = flow_of(http("a"), http("e", forEach=[1, 2]), polls, parallel=True, delay=50)
+    stage = Stage(flow, {"a": FAILS}, hold={"e[0]", "p~1"}).run()
+    stage.end("e[0]", stage.progress.withheld("e[0]")).end("p~1", stage.progress.withheld("p~1"))
+    assert stage.status("e") == stage.status("p") == "skipped:unreached"
+    assert stage.closed["e"].detail == "step 'a' failed before; 2 of 2 items were not started"
+    assert stage.started == ["a", "e[0]", "p~1"]
 
 
 @given(st.data())

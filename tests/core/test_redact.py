@@ -1,15 +1,15 @@
 import base64
-import html
 import json
 import re
 import time
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.redact import MASK, Masker, mask_url, secret_name
+from runner.core.redact import MASK, Masker, mask_fields, mask_url, secret_header, secret_name
+from tests.spellings import spellings
 
 SECRETS = [
     "s3cr3t-T0ken",
@@ -22,36 +22,6 @@ SECRETS = [
     "ends in two\\\\",
     "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.",
 ]
-SAFE = ["", "/", "~", "!'()*~", "/:@!$&'()*+,;=", "-_.!~*'()"]
-
-
-def lower_hex(text):
-    return re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), text)
-
-
-def utf16_escapes(text, form="04x"):
-    raw = text.encode("utf-16-be")
-    return "".join(f"\\u{int.from_bytes(raw[at : at + 2]):{form}}" for at in range(0, len(raw), 2))
-
-
-def spellings(secret):
-    inner = json.dumps(secret)[1:-1]
-    yield secret
-    for safe in SAFE:
-        yield quote(secret, safe=safe)
-        yield quote_plus(secret, safe=safe)
-        yield lower_hex(quote(secret, safe=safe))
-        yield quote(quote(secret, safe=safe), safe="")
-    yield inner
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield json.dumps(inner)[1:-1]
-    yield inner.replace("/", "\\/").replace("<", "\\u003c").replace(">", "\\u003E").replace("&", "\\u0026")
-    yield html.escape(secret)
-    yield html.escape(secret, quote=False)
-    yield secret.encode("ascii", "xmlcharrefreplace").decode()
-    yield "".join(f"&#x{ord(one):X};" if not one.isalnum() else one for one in secret)
-    yield utf16_escapes(secret)
-    yield utf16_escapes(secret, "04X")
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -91,6 +61,19 @@ def test_a_short_secret_is_masked_only_where_it_is_the_whole_text():
     assert masker.mask("abc") == MASK
     assert masker.mask("abcd") == "abcd"
     assert masker.mask_json({"pin": "1", "text": "1 of 2"}) == {"pin": MASK, "text": "1 of 2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"pin":"a&b","x":"a&bc"}', '{"pin":"[masked]","x":"a&bc"}'),
+        (json.dumps({"body": '{"pin":"a&b"}'}), json.dumps({"body": '{"pin":"[masked]"}'})),
+        ("x=1&pin=a%26b&y=a%26bc", "x=1&pin=[masked]&y=a%26bc"),
+        ("sid=a&b; Path=/", "sid=[masked]; Path=/"),
+    ],
+)
+def test_a_short_secret_is_masked_where_it_is_the_whole_of_a_value_in_a_text(text, shown):
+    assert Masker(["a&b"]).mask(text) == shown
 
 
 def test_keys_numbers_and_booleans_stay_as_they_are():
@@ -174,6 +157,21 @@ def test_what_would_be_masked_is_always_suspected_in_the_json_around_it(secret, 
             assert masker.suspects(json.dumps({"key": nested}, ensure_ascii=False))
 
 
+@pytest.mark.parametrize("count", [1, 400])
+def test_many_secrets_are_found_as_surely_as_one_and_not_much_more_slowly(count):
+    masker = Masker(
+        [f"session-{number:05d}-cookie" for number in range(count)] + ["abc", "a-b-c-d-e", "12345"]
+    )
+    text = "x" * 50_000 + " session-00000-cookie a-b-c-d-e " + "y" * 50_000
+    started = time.process_time()
+    shown = masker.mask(text)
+    assert time.process_time() - started < 1
+    assert shown.replace("x", "").replace("y", "") == f" {MASK} {MASK} "
+    assert masker.suspects(json.dumps("c2Vzc2lvbi0wMDAwMC1jb29raWU="))
+    assert masker.suspects('{"a":"abc"}')
+    assert not masker.suspects('{"x":"yz","w":"NOTHING"}')
+
+
 def test_nothing_is_suspected_without_secrets_or_without_their_traces():
     assert not Masker().suspects('{"a":"b"}')
     assert not Masker(["hunter22"]).suspects('{"a":"b"}')
@@ -220,6 +218,61 @@ def test_a_name_with_a_secret_word_is_secret(name):
 )
 def test_a_name_that_only_contains_the_letters_is_not(name):
     assert not secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "PROXY-AUTHORIZATION", "Cookie", "Set-Cookie", "X-Api-Key", "nected-api-key"),
+        *(
+            "X-CSRF-Token",
+            "X-Auth-Token",
+            "X-Amz-Security-Token",
+            "ApiKey",
+            "X-Session-Id",
+            "X-Client-Secret",
+        ),
+    ],
+)
+def test_a_header_that_carries_credentials_is_secret(name):
+    assert secret_header(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Content-Type", "Accept", "Idempotency-Key", "X-Cache-Key", "Surrogate-Key", "X-Request-Id", "Author"],
+)
+def test_a_header_that_opens_nothing_is_not(name):
+    assert not secret_header(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"password": "a", "user": "b"}', '{"password": "[masked]", "user": "b"}'),
+        ('{"access_token":"a\\"b","n":{"apiKey" : ""}}', '{"access_token":"[masked]","n":{"apiKey" : ""}}'),
+        ('{"tokens": 5, "pass": null, "key": ["a"]}', '{"tokens": 5, "pass": null, "key": ["a"]}'),
+        ('["token", "x"]', '["token", "x"]'),
+        ('{"token": "cut off', '{"token": "cut off'),
+    ],
+)
+def test_the_texts_of_a_json_body_are_masked_where_their_name_looks_secret(text, shown):
+    assert mask_fields(text, form=False) == shown
+
+
+def test_the_fields_of_a_form_are_masked_where_their_name_looks_secret():
+    text = "user=b&password=a%20b&client_secret=&x&token=t"
+    assert mask_fields(text, form=True) == "user=b&password=[masked]&client_secret=&x&token=[masked]"
+
+
+@pytest.mark.parametrize(
+    "text", ['"' * 100_000, '"a":' * 30_000, '"\\' * 50_000, "a=" * 50_000, "&" * 100_000]
+)
+def test_no_body_makes_masking_of_fields_slow(text):
+    started = time.process_time()
+    mask_fields(text, form=False)
+    mask_fields(text, form=True)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,13 @@ from runner.core.request import (
     boundary_of,
     fetch_token,
     learn_credentials,
-    origin_of,
     prepare,
     redirected,
     with_token,
 )
 from runner.core.retry import idempotency_key
 from runner.core.scope import RunValues, Scope, SecretNames
+from runner.core.url import origin_of
 from runner.errors import StepError
 from tests.play import flow_of
 
@@ -484,6 +484,41 @@ def test_an_idempotency_key_is_sent_unless_the_step_sets_one():
     assert request_of(step).headers == (("idempotency-key", "mine"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("Authorization", "Bearer t0ken-1", ["Bearer t0ken-1", "t0ken-1"]),
+        ("Authorization", "t0ken-1", ["t0ken-1"]),
+        ("authorization", "Basic bWU6aHVudGVyMjI=", ["bWU6aHVudGVyMjI=", "hunter22"]),
+        ("Proxy-Authorization", "Basic broken!", ["broken!"]),
+        ("Authorization", "Basic ZWRpdA==", ["ZWRpdA=="]),
+        ("X-Api-Key", "k3y-of-ours", ["k3y-of-ours"]),
+        ("nected-api-key", "ApiKey k3y-of-ours", ["k3y-of-ours"]),
+        ("Cookie", "theme=on; sid=s3ssion-1", ["theme=on; sid=s3ssion-1", "s3ssion-1"]),
+        ("Set-Cookie", "sid=s3ssion-1; Path=/only-here", ["s3ssion-1"]),
+    ],
+)
+def test_the_values_of_a_credential_header_are_masked_whole_and_by_their_parts(name, value, secrets):
+    masker = Masker()
+    learn_credentials(((name, value), ("X-Plain", "edit me on /only-here")), masker)
+    assert [masker.mask(f"<{one}>") for one in secrets] == [f"<{MASK}>"] * len(secrets)
+    assert masker.mask("edit me on /only-here") == "edit me on /only-here"
+
+
+def test_a_literal_key_in_a_header_is_private_and_masked():
+    masker = Masker()
+    found, _ = prepared_by({"headers": {"X-Api-Key": "l1teral-key", "X-Other": "plain-value"}}, masker=masker)
+    assert found.private == {"x-api-key"}
+    assert masker.mask("l1teral-key plain-value") == f"{MASK} plain-value"
+
+
+def test_a_url_that_is_none_shows_no_part_of_a_secret():
+    masker = Masker(["s3cret" * 50])
+    with pytest.raises(StepError, match="is not a url") as caught:
+        prepared_by({"url": "mailto:" + "a" * 150 + "s3cret" * 50}, masker=masker)
+    assert ("s3cret" in caught.value.message, MASK in caught.value.message) == (False, True)
+
+
 def test_headers_made_from_a_secret_are_private():
     headers = {"X-Key": "k {{input.pw}}", "X-Other": "{{input.id}}"}
     found, _ = prepared_by({"headers": headers}, inputs={"pw": "p", "id": 1}, secret=secret_input("pw"))
@@ -708,11 +743,6 @@ def test_whatever_the_location_is_the_target_is_a_url_or_the_redirect_is_refused
         assert error.code == "http.redirect"  # noqa: PT017
         return
     assert origin_of(target)[0] in ("http", "https")
-
-
-def test_an_origin_is_scheme_host_and_port():
-    assert origin_of("HTTPS://U:p@H.example/x") == ("https", "h.example", 443)
-    assert origin_of("http://[::1]:81") == ("http", "::1", 81)
 
 
 # --- credentials ---------------------------------------------------------------------------------

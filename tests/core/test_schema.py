@@ -22,6 +22,7 @@ from runner.core.model import (
 from runner.core.schema import OBJECTS, RECOGNISED, flow_schema
 from runner.errors import FlowError
 from runner.platforms import read, steps
+from tests.play import problems_of
 
 SCHEMA = flow_schema()
 STEP = {"id": "a", "method": "GET", "url": "https://example.org/a"}
@@ -36,7 +37,7 @@ def accepts(value):
 def reads(value):
     """Whether the reader takes the document without an error."""
     try:
-        return not [problem for problem in read(Document.of(value)).problems if problem.is_error]
+        return not [problem for problem in problems_of(read(Document.of(value))) if problem.is_error]
     except FlowError:
         return False
 

@@ -1,13 +1,14 @@
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.core.reference import Reference
+from runner.core.reference import Reference, spell
 from runner.core.scope import RunValues, Scope, SecretNames
-from runner.core.template import Template, TemplateError, compile_template, compile_tree
-from runner.errors import Problem, StepError
+from runner.core.template import Template, TemplateError, compile_template, compile_tree, survey
+from runner.errors import StepError
 
 
 def scope(**changes):
@@ -32,6 +33,11 @@ def scope(**changes):
         "secret": SecretNames(inputs=frozenset({"password"})),
     } | changes
     return Scope(**given)
+
+
+def rendered(value, where):
+    """Render a value as the body of a step."""
+    return compile_tree(value)[0].render(where, "body")
 
 
 def refused(call, *values):
@@ -281,8 +287,8 @@ def test_a_tree_renders_its_templates_and_shares_the_rest():
         "list": ["x", "{{input.n}}", ["hi {{input.name}}", 3]],
         "brace": "{",
     }
-    tree = compile_tree(source, "steps[1].body")
-    found = tree.render(scope())
+    tree, _ = compile_tree(source)
+    found = tree.render(scope(), "body")
     assert found == {"id": 42, "fixed": fixed, "list": ["x", 4, ["hi ada", 3]], "brace": "{"}
     assert list(found) == list(source)
     assert found["fixed"] is fixed
@@ -293,27 +299,29 @@ def test_a_tree_renders_its_templates_and_shares_the_rest():
 
 def test_a_tree_without_templates_is_its_value():
     value = {"a": ["x", {"b": 1}], "c": 1}
-    tree = compile_tree(value, "body")
+    tree, found = compile_tree(value)
     assert tree.constant
-    assert tree.render(scope()) is value
-    assert compile_tree(None, "body").render(scope()) is None
-    assert compile_tree("{{input.n}}", "body").render(scope()) == 4
+    assert found == []
+    assert rendered(value, scope()) is value
+    assert rendered(None, scope()) is None
+    assert rendered("plain", scope()) == "plain"
+    assert rendered("{{input.n}}", scope()) == 4
 
 
-def test_a_tree_tells_the_place_of_every_reference():
-    tree = compile_tree({"a b": ["{{x.y}}"], "c": {"d": "{{x}} {{z}}"}, "e": "{{w}}"}, "steps[0].body")
-    assert [(where, one.text) for where, one in tree.references] == [
-        ("steps[0].body['a b'][0]", "x.y"),
-        ("steps[0].body.c.d", "x"),
-        ("steps[0].body.c.d", "z"),
-        ("steps[0].body.e", "w"),
-    ]
+def test_a_tree_tells_its_templates_and_the_place_of_each():
+    tree, found = compile_tree({"a b": ["{{x.y}}", "{"], "c": {"d": "{{x}} {{z}}"}, "e": "{{w}}"})
+    assert [one.source for one in found] == ["{{x.y}}", "{{x}} {{z}}", "{{w}}"]
+    places = [spell("body", tree.place(number)) for number in range(3)]
+    assert places == ["body['a b'][0]", "body.c.d", "body.e"]
 
 
-def test_a_tree_collects_every_problem():
-    tree = compile_tree({"a": "{{", "b": ["{{}}", "{{ok}}"], "{{k}}": 1, "c": {"{{l}}": "{% x"}}, "body")
-    assert all(isinstance(one, Problem) for one in tree.problems)
-    assert {(one.where, one.code) for one in tree.problems} == {
+def test_a_survey_finds_all_that_is_wrong_and_what_is_right_too():
+    value = {"a": "{{", "b": ["{{}}", "{{ok}}", 1], "{{k}}": 1, "c": {"{{l}}": "{% x"}}
+    with pytest.raises(TemplateError):
+        compile_tree(value)
+    found = {spell("body", place): one for place, one in survey(value) if isinstance(one, Template)}
+    assert {where: one.source for where, one in found.items()} == {"body.b[1]": "{{ok}}"}
+    assert {(spell("body", at), one.code) for at, one in survey(value) if isinstance(one, TemplateError)} == {
         ("body.a", "template.unclosed"),
         ("body.b[0]", "template.empty"),
         ("body", "template.key"),
@@ -322,43 +330,61 @@ def test_a_tree_collects_every_problem():
     }
 
 
-def test_a_tree_nested_too_deeply_is_a_problem():
+@pytest.mark.parametrize("value", [{"{{k}}": 1}, [{"x": {"a {{": "b"}}]])
+def test_braces_in_a_name_are_refused(value):
+    with pytest.raises(TemplateError) as caught:
+        compile_tree(value)
+    assert caught.value.code == "template.key"
+
+
+def test_two_names_make_no_braces_together():
+    assert compile_tree({"a{": 1, "{b": 2})[0].constant
+
+
+def test_a_tree_nested_too_deeply_is_refused():
     value = "{{a}}"
     for _ in range(500):
         value = [value]
-    assert [one.code for one in compile_tree(value, "body").problems] == ["template.depth"]
+    with pytest.raises(TemplateError) as caught:
+        compile_tree(value)
+    assert caught.value.code == "template.depth"
+    assert [one.code for _, one in survey(value)] == ["template.depth"]
 
 
 def test_a_step_error_in_a_tree_has_its_place():
-    error = refused(compile_tree({"a": [0, "{{input.gone}}"]}, "steps[1].body").render, scope())
-    assert (error.code, error.where) == ("reference.missing", "steps[1].body.a[1]")
+    value = {"a": [0, "{{input.n}}", "{{input.gone}}", "{{input.gone}}"]}
+    error = refused(rendered, value, scope())
+    assert (error.code, error.where) == ("reference.missing", "body.a[2]")
+    assert refused(rendered, "{{input.gone}}", scope()).where == "body"
 
 
 @pytest.mark.parametrize("value", ["a" * 60, ["a" * 60], {"k": ["a" * 60]}])
 def test_a_tree_of_many_large_values_is_refused(value):
     small = scope(inputs={"v": value}, run=RunValues(max_text=100))
-    assert compile_tree(["{{input.v}}"] * 15, "body").render(small) == [value] * 15
-    error = refused(compile_tree(["{{input.v}}"] * 30, "body").render, small)
-    assert (error.code, error.where[:5]) == ("limit.text", "body[")
+    assert rendered(["{{input.v}}"] * 15, small) == [value] * 15
+    error = refused(rendered, ["{{input.v}}"] * 30, small)
+    assert error.code == "limit.text"
+    assert int(error.where.removeprefix("body[").removesuffix("]")) > 15  # the one that was too much
 
 
 def test_values_that_double_from_step_to_step_are_refused_before_they_take_the_memory():
-    tree, where = compile_tree(["{{set.v}}", "{{set.v}}"], "body"), scope(outputs={"set": {"v": "x"}})
+    where = scope(outputs={"set": {"v": "x"}}, run=RunValues(max_text=1000))
 
     def double(times):
         for _ in range(times):
-            where.outputs["set"] = {"v": tree.render(where)}
+            where.outputs["set"] = {"v": rendered(["{{set.v}}", "{{set.v}}"], where)}
 
     assert refused(double, 100).code == "limit.text"
 
 
 def test_a_tree_tells_what_is_secret_in_it():
-    tree = compile_tree({"a": "{{input.password}}", "b": ["{{input.name}}"]}, "body")
+    tree, _ = compile_tree({"a": "{{input.password}}", "b": ["{{input.name}}"]})
     assert tree.is_secret(scope())
     assert tree.secret_values(scope()) == ['p"w/d']
     assert tree.secret_keys(scope()) == {"a"}
-    assert compile_tree("{{input.password}}", "body").secret_keys(scope()) == set()
-    assert not compile_tree(["{{input.name}}"], "body").is_secret(scope())
+    assert compile_tree("{{input.password}}")[0].secret_keys(scope()) == set()
+    assert not compile_tree(["{{input.name}}"])[0].is_secret(scope())
+    assert not compile_tree(["no reference"])[0].is_secret(scope())
 
 
 def test_a_tree_takes_equal_texts_from_its_callers_memory():
@@ -368,7 +394,7 @@ def test_a_tree_takes_equal_texts_from_its_callers_memory():
         asked.append(text)
         return compile_template(text)
 
-    compile_tree(["{{a}}", "plain", {"b": "{{a}}"}], "body", remembered)
+    compile_tree(["{{a}}", "plain", {"b": "{{a}}"}], remembered)
     assert asked == ["{{a}}", "{{a}}"]
 
 
@@ -448,6 +474,30 @@ def test_any_values_render_or_are_a_step_error(value, source):
 
 @given(JSON)
 def test_a_constant_tree_is_what_it_was(value):
-    tree = compile_tree(value, "body")
-    if not tree.problems and tree.constant:
-        assert tree.render(scope()) is value
+    with suppress(TemplateError):
+        tree, found = compile_tree(value)
+        assert tree.constant == (not found)
+        if tree.constant:
+            assert tree.render(scope(), "body") is value
+
+
+@given(JSON)
+def test_a_survey_and_a_tree_agree(value):
+    found = list(survey(value))
+    wrong = [one for _, one in found if isinstance(one, TemplateError)]
+    if wrong:
+        with pytest.raises(TemplateError) as caught:
+            compile_tree(value)
+        assert caught.value.code in {one.code for one in wrong}
+    else:
+        tree, templates = compile_tree(value)
+        assert [one.source for _, one in found] == [one.source for one in templates]
+        assert [tree.place(number) for number in range(len(found))] == [place for place, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("source", "leading"),
+    [("{{env.API}}/x", "env.API"), ("{{ a.b | trim }}", "a.b | trim"), ("x{{a}}", ""), ("/x", "")],
+)
+def test_a_template_tells_what_it_begins_with(source, leading):
+    assert compile_template(source).leading == leading

@@ -1,6 +1,10 @@
-import pytest
+from urllib.parse import urlsplit
 
-from runner.core.url import Component, advance, components, encode
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.core.url import Component, advance, components, encode, origin_of
 from runner.errors import StepError
 
 START, USERINFO, HOST, PATH, QUERY, FRAGMENT = Component
@@ -112,3 +116,25 @@ def test_half_a_character_cannot_be_encoded():
     with pytest.raises(StepError) as caught:
         encode("\ud800", PATH, "x")
     assert caught.value.code == "template.encoding"
+
+
+# --- origin --------------------------------------------------------------------------------------
+
+
+def test_an_origin_is_scheme_host_and_port():
+    assert origin_of("HTTPS://U:p@H.example/x") == ("https", "h.example", 443)
+    assert origin_of("http://[::1]:81") == ("http", "::1", 81)
+
+
+@given(st.one_of(st.text(), st.text("htps:/.@[]#?\\%0x\t\n", max_size=20).map("http:".__add__)))
+def test_an_origin_is_what_the_whole_url_has_as_one(url):
+    try:
+        parts = urlsplit(url)
+        expected = (parts.scheme, parts.hostname, parts.port)
+    except ValueError:
+        expected = ("", None, None)
+    if expected[0] in ("http", "https") and expected[1] and expected[2] != 0:
+        assert origin_of(url) == (*expected[:2], expected[2] or {"http": 80, "https": 443}[expected[0]])
+    else:
+        with pytest.raises(ValueError):  # noqa: PT011 - what says so is the url
+            origin_of(url)

@@ -45,10 +45,12 @@ def test_a_flow_runs_with_the_core_packages_alone(installed, tmp_path):
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
         text = call(
             installed / "runner", "run", "flow.json", "-e", f"API={api.origin}", "--json", "--trace-out", "t.json",
+            "--html", "t.html",
             cwd=tmp_path, env=environment,
         )  # fmt: skip
     assert json.loads(text)["status"] == "succeeded"
     assert len(json.loads((tmp_path / "t.json").read_text())["spans"]) == 3
+    assert "<title>flow</title>" in (tmp_path / "t.html").read_text()
 
 
 def test_nothing_but_the_package_is_installed(installed):

@@ -233,15 +233,6 @@ async def test_cancelled_requests_give_their_connections_back(nasty):
         assert (await client.send(sending(nasty.url("/fine"), timeout=1))).status == 200
 
 
-async def test_what_happens_on_the_way_is_told(client, api):
-    seen = []
-    await client.send(sending(api.url()), (), seen.append)
-    assert seen == ["connection.opened", "request.sent", "response.started"]
-    seen.clear()
-    await client.send(sending(api.url()), (), seen.append)
-    assert seen == ["request.sent", "response.started"]
-
-
 # Cookies
 
 
@@ -347,7 +338,7 @@ async def test_a_request_that_http_cannot_carry_is_named_and_nothing_is_sent(cli
 )
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # httpcore leaves its own open on trio
 async def test_trouble_tells_how_far_the_request_got(client, nasty, path, phase, code, error_type):
-    timeout = {"silent": 0.1, "stall": 0.5, "drip": 0.5}.get(path, 5)
+    timeout = {"silent": 1, "stall": 1, "drip": 1}.get(path, 5)
     reply = await client.send(sending(nasty.url(f"/{path}?n=200000&token={SECRET}"), timeout=timeout))
     assert isinstance(reply, NoResponse)
     assert (reply.phase, reply.code, reply.error_type, reply.reused) == (phase, code, error_type, False)
@@ -443,15 +434,11 @@ def trusting(authority, **options):
 
 
 async def test_a_certificate_of_a_named_authority_is_trusted(authority, tls_api):
-    seen = []
     async with trusting(authority) as transport:
-        reply = await HttpClient(transport).send(
-            sending(f"https://localhost:{tls_api.port}/x"), (), seen.append
-        )
+        reply = await HttpClient(transport).send(sending(f"https://localhost:{tls_api.port}/x"))
     assert reply.status == 200
     assert reply.peer[1] == tls_api.port
     assert tls_api.server_names == ["localhost"]
-    assert seen == ["connection.opened", "connection.secured", "request.sent", "response.started"]
 
 
 async def test_an_unknown_authority_is_refused_with_a_remedy(client, tls_api):
@@ -553,11 +540,6 @@ async def test_tls_is_set_up_once_for_all_transports(tls_api):
         async with Transport(settings) as transport:
             await HttpClient(transport).send(sending(tls_api.url()))
     assert trusting_context.cache_info().misses - before <= 1
-
-
-async def test_http2_needs_its_package():
-    with pytest.raises(SurroundingsError, match="HTTP/2 needs another package: pip install"):
-        Transport(HttpSettings(http2=True))
 
 
 # Proxies and routes

@@ -11,6 +11,7 @@ import pytest
 from runner.runtime import http
 
 HERE = Path(__file__).parent
+TESTS = ("test_http.py", "test_http_library.py", "test_public_only.py")
 ONLY_HTTPX = "httpx2" in sys.modules and sys.modules["httpx2"] is None
 
 
@@ -24,7 +25,7 @@ def test_httpx2_is_preferred():
 def test_everything_works_over_httpx_too():
     options = ["-q", "-p", "tests.only_httpx", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "0"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, HERE / "test_http.py", HERE / "test_http_library.py"],
+        [sys.executable, "-m", "pytest", *options, *(HERE / name for name in TESTS)],
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,

@@ -89,3 +89,12 @@ def test_keys_that_stand_twice_are_told_in_other_files_too(tmp_path):
     path = write(tmp_path, "flow.json", data({"id": "s", "flow": "inner.json"}))
     (problem,) = runner.check(runner.load(path))
     assert (problem.code, problem.place.file) == ("document.duplicate_key", str(tmp_path / "inner.json"))
+
+
+def test_a_flow_that_was_planned_can_be_planned_and_looked_at_again(tmp_path):
+    flow = runner.load(write(tmp_path, "flow.json", {"flow_data": json.dumps(data(STEP, {"id": 5}))}))
+    first = runner.check(flow)
+    assert {problem.where for problem in first} == {"steps[0].url", "steps[1]", "steps[1].id"}
+    assert runner.check(flow) == first
+    assert [step.id for step in flow.steps] == ["a", ""]
+    assert flow.steps[0].url == STEP["url"]

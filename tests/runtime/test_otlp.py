@@ -1,22 +1,22 @@
+import json
 import logging
-import math
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from runner.core import names
-from runner.core.trace import Link
+from runner.core.trace_document import read_traces
 from runner.errors import SurroundingsError
-from runner.runtime import otlp
-from runner.runtime.otlp import OtlpDelivery, otlp_attributes, protocol, traces_url, wanted
+from runner.runtime.exporters import Answer
+from runner.runtime.otlp import OtlpDelivery
 from runner.runtime.tracing import Recorder
-from tests.otlp_receiver import attributes, otlp_receiver
+from tests.otlp_receiver import attributes, grpc_receiver, otlp_receiver
 
-REMOTE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+GONE = Answer("gone", again=True)
+BUSY = Answer("busy", again=True, reached=True)
+REFUSED = Answer("refused")
 
 
 def run_one(delivery, count=1, **options):
@@ -26,133 +26,68 @@ def run_one(delivery, count=1, **options):
     return made
 
 
-class Backend(SpanExporter):
-    """An exporter whose answers are given, and which can be made to wait."""
+class Backend:
+    """A sender whose answers are given, and which can be made to wait; `reached` counts what it was sent."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
         self.batches = []
         self.go = threading.Event()
         self.go.set()
-        self.reached = threading.Event()
-        self.third = threading.Event()
+        self.sent = threading.Semaphore(0)
+        self.closed = False
 
-    def export(self, spans):
-        self.reached.set()
-        if len(self.batches) == 2:
-            self.third.set()
+    def send(self, records):
+        self.sent.release()
         self.go.wait(10)
-        self.batches.append([span.name for span in spans])
-        answer = self.answers.pop(0) if self.answers else SpanExportResult.SUCCESS
+        self.batches.append([record.name for record in records])
+        answer = self.answers.pop(0) if self.answers else Answer()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    def close(self):
+        self.closed = True
+
+    def wait(self, times=1):
+        for _ in range(times):
+            assert self.sent.acquire(timeout=10)
+
 
 def deliver_to(backend, **options):
-    return OtlpDelivery(exporter=lambda: backend, **options)
+    return OtlpDelivery(sender=lambda: backend, **options)
+
+
+def kept(path):
+    """Return the names in a spool file, in the order of its lines."""
+    return [
+        span["name"]
+        for line in path.read_text().splitlines()
+        for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    ]
 
 
 # --- over the wire
 
 
-def test_spans_arrive_with_ids_times_kinds_and_attributes():
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_spans_arrive_over_http(protocol, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
     with otlp_receiver() as receiver:
         delivery = OtlpDelivery(endpoint=receiver.url)
-        made = Recorder("run-7", listeners=[delivery], parent=REMOTE, tracestate="vendor=1")
-        flow = made.open("flow-x", "consumer", links=[Link(5, 6, {"why": "retry"})])
-        step = made.open(
-            "POST /x", "client", flow, {"n": 1, "f": 0.5, "b": True, "list": ["a", "b"], "none": None}
-        )
-        made.event(step, "exception", {"exception.message": "no"}, at=step.start + 1)
-        made.end(step, "error", "HTTP 503", at=step.start + 2)
-        made.end(flow)
-        assert delivery.close() == (2, 0)
-        below, root = receiver.spans
-    assert root.trace_id.hex() == below.trace_id.hex() == REMOTE.split("-")[1]
-    assert (root.span_id, root.parent_span_id.hex()) == (
-        flow.span_id.to_bytes(8, "big"),
-        REMOTE.split("-")[2],
-    )
-    assert root.trace_state == "vendor=1"
-    assert root.flags & 0x200  # the parent is remote
-    assert below.parent_span_id == root.span_id
-    assert not below.flags & 0x200
-    assert (root.kind, below.kind) == (5, 3)  # OTLP: CONSUMER, CLIENT
-    assert (below.start_time_unix_nano, below.end_time_unix_nano) == (step.start, step.start + 2)
-    assert attributes(below.attributes) == {
-        "n": 1,
-        "f": 0.5,
-        "b": True,
-        "list": ["a", "b"],
-        "execution.id": made.execution_id,
-    }
-    assert (below.status.code, below.status.message, root.status.code) == (2, "HTTP 503", 0)
-    assert (below.events[0].name, below.events[0].time_unix_nano) == ("exception", step.start + 1)
-    assert (root.links[0].span_id, attributes(root.links[0].attributes)) == (
-        (6).to_bytes(8, "big"),
-        {"why": "retry"},
-    )
-
-
-def test_the_standard_variables_are_honoured(monkeypatch):
-    with otlp_receiver() as receiver:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-        monkeypatch.setenv("OTEL_SERVICE_NAME", "checkout")
-        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-        delivery = OtlpDelivery()
-        run_one(delivery)
-        assert delivery.close() == (1, 0)
+        run_one(delivery, 3)
+        assert delivery.close() == (3, 0)
+        assert [span.name for span in receiver.spans] == ["span-0", "span-1", "span-2"]
         assert receiver.paths == ["/v1/traces"]
-        assert receiver.headers[0]["x-tenant"] == "blue"
-        assert receiver.headers[0]["content-encoding"] == "gzip"
-        resource = receiver.resource
-    assert resource["service.name"] == "checkout"
-    assert resource["deployment.environment.name"] == "test"
 
 
-def test_the_resource_names_this_package_and_headers_may_be_given():
-    with otlp_receiver() as receiver:
-        delivery = OtlpDelivery(endpoint=f"{receiver.url}/v1/traces", headers={"X-Key": "v"})
-        run_one(delivery)
-        delivery.close()
-        assert receiver.headers[0]["x-key"] == "v"
-        assert receiver.resource["service.name"] == "flowspan-runner"
-        assert receiver.resource["service.version"]
-
-
-def test_a_refused_connection_costs_little_time_and_every_span_is_counted(monkeypatch):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
-    with otlp_receiver() as receiver:
-        gone = receiver.url
-    delivery = OtlpDelivery(endpoint=gone, batch_size=2)
-    started = time.monotonic()
-    run_one(delivery, 5)
-    assert delivery.close() == (0, 5)
-    assert time.monotonic() - started < 4
-    assert delivery.reason
-
-
-def test_a_backend_that_never_answers_does_not_hang_the_end():
-    with otlp_receiver() as receiver:
-        receiver.hold.clear()
-        delivery = OtlpDelivery(endpoint=receiver.url, delay=0)
-        run_one(delivery)
-        assert receiver.arrived.wait(10)
-        started = time.monotonic()
-        assert delivery.close(0.05) == (0, 1)
-        assert time.monotonic() - started < 1
-        assert "did not answer within 0.05 s" in delivery.reason
-
-
-def test_a_status_that_is_not_retried_is_a_failure_with_its_reason():
-    with otlp_receiver([400]) as receiver:
+def test_spans_arrive_over_grpc(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    with grpc_receiver() as receiver:
         delivery = OtlpDelivery(endpoint=receiver.url)
-        run_one(delivery)
-        assert delivery.close() == (0, 1)
-        assert "400" in delivery.reason
+        run_one(delivery, 3)
+        assert delivery.close() == (3, 0)
+        assert len(receiver.spans) == 3
 
 
 def test_masked_values_are_what_is_sent():
@@ -175,52 +110,127 @@ def test_spans_go_out_in_batches_in_the_order_they_were_sealed():
     assert delivery.close() == (5, 0)
     assert [name for batch in backend.batches for name in batch] == [f"span-{number}" for number in range(5)]
     assert max(map(len, backend.batches)) == 2
+    assert backend.closed
 
 
 def test_a_single_span_does_not_wait_for_ever_for_company():
     backend = Backend()
     delivery = deliver_to(backend, delay=0)
     run_one(delivery)
-    assert backend.reached.wait(10)
+    backend.wait()
     assert delivery.close() == (1, 0)
 
 
-def test_a_full_queue_never_blocks_and_loses_no_count():
+def test_a_full_queue_gives_its_oldest_spans_to_the_spool_and_waits_for_nobody(tmp_path):
     backend = Backend()
     backend.go.clear()
-    delivery = deliver_to(backend, batch_size=1, queue_size=3)
-    run_one(delivery)
-    assert backend.reached.wait(10)
-    run_one(delivery, 5)
-    assert delivery.failed == 2
+    delivery = deliver_to(backend, batch_size=1, queue_size=3, spool=tmp_path / "x.jsonl")
+    made = run_one(delivery)
+    backend.wait()
+    for name in "abcde":
+        made.end(made.open(name))
+    assert (delivery.failed, delivery.kept) == (2, 2)
+    assert kept(delivery.spool) == ["a", "b"]
     assert "queue is full" in delivery.reason
     backend.go.set()
     assert delivery.close() == (4, 2)
 
 
-def test_a_failed_batch_does_not_stop_the_next_one():
-    backend = Backend(SpanExportResult.FAILURE, ValueError("odd"))
-    delivery = deliver_to(backend, batch_size=1)
+def test_a_batch_that_is_refused_for_good_does_not_stop_the_next_one(tmp_path):
+    backend = Backend(REFUSED, ValueError("odd"))
+    delivery = deliver_to(backend, batch_size=1, delay=0, spool=tmp_path / "x.jsonl")
     run_one(delivery, 3)
-    assert backend.third.wait(10)
     assert delivery.close() == (1, 2)
-    assert delivery.reason == "ValueError: odd"
+    assert delivery.reason == "the exporter failed with ValueError"
+    assert kept(delivery.spool) == ["span-0", "span-1"]
 
 
-def test_after_a_failure_at_the_end_the_rest_is_given_up_at_once():
-    backend = Backend(SpanExportResult.FAILURE)
-    backend.go.clear()
-    delivery = deliver_to(backend, batch_size=1)
+def test_a_batch_that_is_too_large_is_sent_in_parts(tmp_path):
+    large = Answer("larger than allowed", too_large=True)
+    backend = Backend(large, large, Answer(), large, Answer())
+    delivery = deliver_to(backend, batch_size=4, delay=60, spool=tmp_path / "x.jsonl")
     run_one(delivery, 4)
-    assert backend.reached.wait(10)
+    assert delivery.close() == (3, 1)
+    assert [len(batch) for batch in backend.batches] == [4, 2, 1, 1, 2]
+    assert kept(delivery.spool) == ["span-1"]
+
+
+# --- a backend that is away
+
+
+def test_a_backend_that_comes_back_during_the_run_gets_everything(monkeypatch):
+    monkeypatch.setattr("runner.runtime.exporters.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("runner.runtime.exporters.FIRST_PAUSE", 0.01)
+    backend = Backend(GONE, Answer("later", again=True, after=0.01), GONE)
+    delivery = deliver_to(backend, delay=0)
+    run_one(delivery)
+    backend.wait(4)
+    assert delivery.close() == (1, 0)
+
+
+def test_a_backend_that_is_busy_is_asked_again_while_there_is_time():
+    backend = Backend(Answer("busy", again=True, reached=True, after=0.01), BUSY)
+    delivery = deliver_to(backend, delay=60)
+    run_one(delivery)
+    assert delivery.close(10) == (1, 0)
+    assert len(backend.batches) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [GONE, REFUSED, Answer("later", again=True, reached=True, after=60), ValueError("odd")]
+)
+def test_at_the_end_nothing_is_waited_for_that_cannot_come(answer, tmp_path):
+    backend = Backend(answer)
+    delivery = deliver_to(backend, delay=60, spool=tmp_path / "x.jsonl")
+    run_one(delivery)
+    started = time.monotonic()
+    assert delivery.close(20) == (0, 1)
+    assert time.monotonic() - started < 10
+    assert kept(delivery.spool) == ["span-0"]
+
+
+def test_after_a_lost_connection_at_the_end_the_rest_is_kept_at_once(tmp_path):
+    backend = Backend(GONE)
+    backend.go.clear()
+    delivery = deliver_to(backend, batch_size=1, spool=tmp_path / "x.jsonl")
+    run_one(delivery, 4)
+    backend.wait()
     closing = threading.Thread(target=delivery.close, args=(10,))
     closing.start()
     with delivery._changed:
         delivery._changed.wait_for(lambda: delivery._closing, 10)
     backend.go.set()
     closing.join(10)
-    assert (delivery.delivered, delivery.failed) == (0, 4)
-    assert delivery.reason == "the backend refused the spans"
+    assert (delivery.delivered, delivery.failed, delivery.kept) == (0, 4, 4)
+    assert len(backend.batches) == 1
+    assert delivery.reason == "gone"
+    assert kept(delivery.spool) == [f"span-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(("answer", "delivered"), [(GONE, 1), (Answer("later", again=True, after=60), 0)])
+def test_the_end_wakes_a_pause_for_one_more_attempt_unless_the_backend_has_said_when(
+    answer, delivered, monkeypatch
+):
+    monkeypatch.setattr("runner.runtime.exporters.FIRST_PAUSE", 60)
+    backend = Backend(answer)
+    delivery = deliver_to(backend, delay=0)
+    run_one(delivery)
+    backend.wait()
+    assert delivery.close(10) == (delivered, 1 - delivered)
+
+
+def test_a_backend_that_never_answers_does_not_hang_the_end(tmp_path):
+    with otlp_receiver() as receiver:
+        receiver.hold.clear()
+        delivery = OtlpDelivery(endpoint=receiver.url, delay=0, spool=tmp_path / "x.jsonl")
+        made = run_one(delivery)
+        assert receiver.arrived.wait(10)
+        made.end(made.open("later"))
+        started = time.monotonic()
+        assert delivery.close(0.05) == (0, 2)
+        assert time.monotonic() - started < 2
+        assert delivery.reason == "no answer came within 0.05 s"
+        assert kept(delivery.spool) == ["span-0", "later"]
 
 
 def test_an_answer_after_the_end_changes_no_count():
@@ -228,28 +238,41 @@ def test_an_answer_after_the_end_changes_no_count():
     backend.go.clear()
     delivery = deliver_to(backend, batch_size=1)
     run_one(delivery, 2)
-    assert backend.reached.wait(10)
+    backend.wait()
     assert delivery.close(0.01) == (0, 2)
     backend.go.set()
     delivery._thread.join(10)
     assert (delivery.delivered, delivery.failed) == (0, 2)
 
 
-def test_an_exporter_that_cannot_be_made_counts_everything_as_failed():
+def test_the_end_may_come_while_a_busy_backend_is_waited_for():
+    backend = Backend(*[Answer("busy", again=True, reached=True, after=0.2)] * 100)
+    delivery = deliver_to(backend, delay=60)
+    run_one(delivery)
+    assert delivery.close(0.3) == (0, 1)
+    delivery._thread.join(10)
+    assert not delivery._thread.is_alive()
+
+
+# --- set-up that fails
+
+
+def test_an_exporter_that_cannot_be_made_leaves_everything_in_the_spool(tmp_path):
     def broken():
         raise RuntimeError("no certificate")
 
-    delivery = OtlpDelivery(exporter=broken)
+    delivery = OtlpDelivery(sender=broken, spool=tmp_path / "x.jsonl")
     run_one(delivery)
     assert delivery.close() == (0, 1)
-    assert delivery.reason == "RuntimeError: no certificate"
+    assert delivery.reason == "the exporter failed with RuntimeError"
     run_one(delivery)
     assert delivery.close() == (0, 2)
+    assert kept(delivery.spool) == ["span-0", "span-0"]
 
 
 def test_an_exporter_that_fails_while_closing_after_the_end_changes_no_count():
     class Odd(Backend):
-        def shutdown(self):
+        def close(self):
             raise RuntimeError("late")
 
     backend = Odd()
@@ -268,12 +291,12 @@ def test_closing_without_a_span_starts_no_thread():
     assert delivery._thread is None
 
 
-def test_the_exporters_words_stay_off_a_console_without_logging(capfd):
-    delivery = deliver_to(Backend(SpanExportResult.FAILURE))
-    logging.getLogger("opentelemetry.exporter.test").debug("not kept")
-    run_one(delivery)
-    delivery.close()
-    assert capfd.readouterr().err == ""
+def test_settings_that_make_no_sense_are_told_before_anything_runs(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
+    with pytest.raises(
+        SurroundingsError, match="'carrier-pigeon'; use one of http/protobuf, http/json, grpc"
+    ):
+        OtlpDelivery()
 
 
 def test_the_sdk_is_imported_by_the_thread_only():
@@ -285,110 +308,47 @@ def test_the_sdk_is_imported_by_the_thread_only():
     assert shown.stdout.strip() == "[]"
 
 
-# --- switches
+# --- beside the host application
 
 
-@pytest.mark.parametrize(
-    ("environ", "parent_sampled", "expected"),
-    [
-        ({}, None, True),
-        ({}, False, True),
-        ({"OTEL_SDK_DISABLED": "True"}, None, False),
-        ({"OTEL_SDK_DISABLED": "no"}, None, True),
-        ({"OTEL_TRACES_SAMPLER": "always_off"}, True, False),
-        ({"OTEL_TRACES_SAMPLER": "always_on"}, False, True),
-        ({"OTEL_TRACES_SAMPLER": "parentbased_always_on"}, False, False),
-        ({"OTEL_TRACES_SAMPLER": "parentbased_always_on"}, None, True),
-        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, True, True),
-        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, None, False),
-        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}, None, True),
-        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, None, False),
-        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "x"}, None, True),
-        ({"OTEL_TRACES_SAMPLER": "unheard_of"}, None, True),
-    ],
-)
-def test_the_standard_switches_decide_about_delivery_only(environ, parent_sampled, expected):
-    assert wanted(environ, (9 << 64) + 2**63 - 1, parent_sampled=parent_sampled) is expected
+def test_the_exporters_words_stay_off_a_console_without_logging(closed_port, capfd):
+    delivery = OtlpDelivery(endpoint=f"http://127.0.0.1:{closed_port}")
+    run_one(delivery)
+    assert delivery.close() == (0, 1)
+    assert capfd.readouterr().err == ""
+    assert logging.getLogger("opentelemetry").handlers
 
 
-def test_no_switch_touches_the_record(monkeypatch):
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    made = Recorder("r")
-    made.end(made.open("x"))
-    assert len(list(made.spans())) == 1
+def test_no_instrumentation_of_the_host_sees_the_delivery():
+    from opentelemetry import context
+
+    seen = []
+
+    class Looking(Backend):
+        def send(self, records):
+            seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
+            return super().send(records)
+
+    delivery = deliver_to(Looking())
+    run_one(delivery)
+    delivery.close()
+    assert seen == [True]
+    assert context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None
 
 
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, "http/protobuf"),
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc"),
-        (
-            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
-            "http/protobuf",
-        ),
-    ],
-)
-def test_the_protocol_comes_from_the_environment(environ, expected):
-    assert protocol(environ) == expected
+def test_a_resource_of_the_environment_is_kept_in_the_spool_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "checkout")
+    delivery = deliver_to(Backend(REFUSED), spool=tmp_path / "x.jsonl")
+    run_one(delivery)
+    delivery.close()
+    (trace,) = read_traces(delivery.spool.read_bytes(), "x.jsonl")
+    assert trace.records[0].origin.resource["service.name"] == "checkout"
 
 
-def test_an_unknown_protocol_is_named_before_anything_runs(monkeypatch):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
-    with pytest.raises(SurroundingsError, match="'carrier-pigeon'; use one of http/protobuf, grpc"):
-        OtlpDelivery()
-
-
-def test_grpc_is_spoken_when_it_is_asked_for(monkeypatch):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    made = otlp._exporter("grpc", "http://127.0.0.1:1", None)
-    try:
-        assert type(made).__module__.startswith("opentelemetry.exporter.otlp.proto.grpc")
-    finally:
-        made.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "url"),
-    [
-        ("http://h:4318", "http://h:4318/v1/traces"),
-        ("http://h:4318/", "http://h:4318/v1/traces"),
-        ("http://h/otlp", "http://h/otlp/v1/traces"),
-        ("http://h/otlp/v1/traces", "http://h/otlp/v1/traces"),
-    ],
-)
-def test_a_base_url_gets_the_path_for_traces(endpoint, url):
-    assert traces_url(endpoint) == url
-
-
-# --- values
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("\ud83d", "?"),
-        (2**63, str(2**63)),
-        (2**63 - 1, 2**63 - 1),
-        (math.inf, math.inf),
-        ([], "[]"),
-        (["a", 1], '["a",1]'),
-        ({"a": "\ud83d"}, '{"a":"?"}'),
-        (("a", "\ud83d"), ["a", "?"]),
-        (b"\x00", "AA=="),
-    ],
-)
-def test_values_are_narrowed_to_what_otlp_takes(value, shown):
-    assert otlp_attributes({"x": value}) == {"x": shown}
-
-
-def test_a_span_with_odd_text_does_not_fail_its_batch():
-    with otlp_receiver() as receiver:
-        delivery = OtlpDelivery(endpoint=receiver.url)
-        made = Recorder("r", listeners=[delivery])
-        record = made.open("\ud83d", attributes={"\ud83d": "\ud83d", names.TASK_ID: "é"})
-        made.event(record, "\ud83d")
-        made.end(record, "error", "\ud83d")
-        assert delivery.close() == (1, 0)
-        assert receiver.spans[0].name == "?"
+def test_what_cannot_be_kept_is_counted_and_told(tmp_path):
+    (tmp_path / "file").touch()
+    delivery = deliver_to(Backend(REFUSED), spool=tmp_path / "file/x.jsonl")
+    run_one(delivery)
+    assert delivery.close() == (0, 1)
+    assert delivery.kept == 0
+    assert "is no folder" in delivery.trouble

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import runner
 from runner.core.trace import is_ulid
 from runner.runtime.run import Run, current_traceparent
+from tests.command import environment
 from tests.integration_flow_schema import violations
 from tests.servers import ApiServer, Reply
 
@@ -174,3 +177,29 @@ def test_a_flow_runs_from_a_path(api, tmp_path):
     path.write_text(json.dumps({"version": "1.0", "steps": [http("a")]}))
     result = runner.run_sync(path, env={"API": api.origin})
     assert (result.ok, result.flow) == (True, "orders")
+
+
+@pytest.mark.parametrize("env", [{}, {"OTEL_SDK_DISABLED": "true"}])
+def test_a_host_application_with_a_provider_that_samples_nothing_changes_no_record(env):
+    code = """
+import runner
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+exported = InMemorySpanExporter()
+provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+provider.add_span_processor(SimpleSpanProcessor(exported))
+trace.set_tracer_provider(provider)
+with trace.get_tracer("host").start_as_current_span("host"):
+    result = runner.run_sync({"version": "1.0", "flow_inputs": [], "steps": [{"id": "a", "set": {"x": 1}}]})
+assert [span.name for span in result.integration_flow().spans] == ["flow-flow", "set-a"]
+assert exported.get_finished_spans() == ()
+assert trace.get_tracer_provider() is provider
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(**env), capture_output=True, text=True, timeout=25, check=False
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

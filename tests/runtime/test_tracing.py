@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import random
 
 import pytest
 
@@ -402,3 +403,12 @@ def test_a_span_held_below_a_parent_that_has_ended_is_not_lost():
     made.cut_off("cancelled", "stopped")
     assert made.size == sum(len(data) for data in made.encoded())
     assert [span["status"]["code"] for span in made.spans()] == [0, 0]
+
+
+def test_a_program_that_seeds_its_dice_gets_new_ids_all_the_same():
+    def ids():
+        random.seed(1)
+        made = Recorder("r")
+        return made.trace_id, made.open("x").span_id
+
+    assert not set(ids()) & set(ids())

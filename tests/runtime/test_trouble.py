@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from runner.runtime.library import httpx
+from runner.runtime.library import httpcore
 from runner.runtime.tls import tls_message
 from runner.runtime.trouble import Progress, explain
 
@@ -17,7 +17,7 @@ def caused(error, cause):
 def test_a_timeout_of_the_system_is_a_timeout():
     progress = Progress("GET")
     progress.stage = "connecting"
-    code, error_type, message = explain(httpx.ConnectTimeout("x"), progress)
+    code, error_type, message = explain(httpcore.ConnectTimeout("x"), progress)
     assert (code, error_type) == ("http.timeout", "timeout")
     assert message == "no connection could be made: the network gave up"
 
@@ -26,7 +26,7 @@ def test_of_several_addresses_the_first_ones_reason_is_told():
     reasons = ExceptionGroup("both", [OSError(errno.EHOSTUNREACH, "a"), OSError(errno.ECONNREFUSED, "b")])
     progress = Progress("GET")
     progress.peer = "api.example:80"
-    error = caused(httpx.ConnectError("x"), caused(OSError("All connection attempts failed"), reasons))
+    error = caused(httpcore.ConnectError("x"), caused(OSError("All connection attempts failed"), reasons))
     assert explain(error, progress) == (
         "http.connect",
         "httpx.ConnectError",
@@ -35,14 +35,14 @@ def test_of_several_addresses_the_first_ones_reason_is_told():
 
 
 def test_a_name_server_that_does_not_answer_is_told_apart_from_an_unknown_name():
-    error = caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "x"))
+    error = caused(httpcore.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "x"))
     code, _, message = explain(error, Progress("GET"))
     assert code == "http.dns"
     assert message == "name not resolved: the server; the name server did not answer"
 
 
 def test_an_exception_that_says_nothing_is_told_by_the_stage():
-    assert explain(httpx.ConnectError(""), Progress("GET"))[::2] == (
+    assert explain(httpcore.ConnectError(""), Progress("GET"))[::2] == (
         "http.connect",
         "no connection to the server",
     )
@@ -52,7 +52,7 @@ def test_an_exception_that_says_nothing_is_told_by_the_stage():
 def test_a_connection_that_ends_before_the_request_is_told_by_the_stage(stage, code):
     progress = Progress("GET")
     progress.stage = stage
-    assert explain(httpx.ReadError(""), progress)[0] == code
+    assert explain(httpcore.ReadError(""), progress)[0] == code
 
 
 def test_an_error_that_is_not_the_librarys_keeps_its_name():

@@ -1,0 +1,68 @@
+"""Flags that several commands have, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
+if TYPE_CHECKING:
+    from typing import Final
+
+_SIZE: Final = re.compile(r"([0-9]{1,15})\s*(?:(k|m|g)?(?:i?b)?)", re.IGNORECASE)
+_MOST_SECONDS: Final = 1e9
+_MOST_DIGITS: Final = 15
+_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def add_tls(group: argparse._ActionsContainer) -> None:
+    """Add whom to trust, and as whom to connect."""
+    group.add_argument("--cacert", metavar="FILE", help="trust this authority (PEM), besides the system's")
+    group.add_argument("--insecure", action="store_true", help="do not check certificates at all")
+    group.add_argument("--cert", "--client-cert", metavar="FILE", help="client certificate (PEM)")
+    group.add_argument("--key", metavar="FILE", help="its key, where the certificate's file does not hold it")
+
+
+def add_database(parser: argparse._ActionsContainer) -> None:
+    """Add the flag that names the state database."""
+    parser.add_argument(
+        "--state", metavar="URL", help="the database (default: RUNNER_STATE, else sqlite:///.runner/state.db)"
+    )
+
+
+def seconds(text: str) -> float:
+    """Read a time."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def milliseconds(text: str) -> float:
+    """Read a time that may be 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < _MOST_SECONDS * 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
+    return value
+
+
+def count(text: str) -> int:
+    """Read how many."""
+    if not text.isascii() or not text.isdigit() or not int(text[:_MOST_DIGITS]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text[:_MOST_DIGITS])
+
+
+def size(text: str) -> int:
+    """Read a number of bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    size = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else 0
+    if not size:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500000, 512k or 20MiB")
+    return size

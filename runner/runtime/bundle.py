@@ -1,0 +1,109 @@
+"""A flow with every file it needs, as bytes: what a run in the state database is carried on from."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from runner.core.compiled import FileWork, FlowWork, HttpWork, MultipartWork, Plan
+from runner.core.model import Flow
+from runner.core.template import Template
+from runner.errors import FlowError, Problem, StepError
+from runner.runtime.files import FileReader, read_document
+from runner.runtime.loading import LoadSettings, load_bytes, plan_of
+
+MAX_BUNDLE: Final = 20 * 1024 * 1024
+MAIN: Final = "main"  # the setting of a run that names its document
+
+
+class Bundle:
+    """Files by their path from the flow's folder; read like a folder (`runner.runtime.files.FileSource`)."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+
+    async def read(self, path: str, max_bytes: int) -> bytes:
+        """Return a file's bytes; raises StepError."""
+        return self.read_now(path, max_bytes)
+
+    def read_now(self, path: str, max_bytes: int) -> bytes:
+        """Return a file's bytes; raises StepError."""
+        data = self.files.get(posixpath.normpath(path))
+        if data is None:
+            raise StepError("file.missing", f"the file {path!r} was not taken along with the run")
+        if len(data) > max_bytes:
+            raise StepError("file.too_large", f"the file {path!r} is larger than {max_bytes} bytes")
+        return data
+
+
+def load_bundle(files: Mapping[str, bytes], main: str, limits: LoadSettings) -> tuple[Flow, LoadSettings]:
+    """Return the flow whose document is at `main`, and settings that read nothing from the disk."""
+    settings = replace(limits, files=Bundle(files))
+    flow = load_bytes(files[main], main, settings)
+    return replace(flow, home=".", source=main), settings
+
+
+def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return the document at `path` (first) and every file that it needs, by their path from its folder.
+
+    `along` are files whose names only the run knows. Raises FlowError with every Problem: of the flow,
+    of a file that is not there, of a path that only the run knows, of a bundle over `MAX_BUNDLE`.
+    """
+    data = read_document(path, limits.max_bytes)
+    name = "stdin" if path == "-" else Path(path).name
+    flow = load_bytes(data, "<stdin>" if path == "-" else path, limits)
+    home = "" if path == "-" else str(Path(path).resolve().parent)
+    flow = replace(flow, home=home, source=name)
+    plan = plan_of(flow, limits)
+    problems = list(plan.errors)
+    files = {name: data}
+    needed = dict.fromkeys((*_flows(plan), *_files(plan, problems, all_named=bool(along)), *along))
+    if needed and home:
+        reader = FileReader(Path(home), limits.allow_files)
+        for one in needed:
+            try:
+                files[one] = reader.read_now(one, MAX_BUNDLE)
+            except StepError as error:
+                problems.append(Problem(error.code, "", error.message))
+    if sum(map(len, files.values())) > MAX_BUNDLE:
+        what = f"the flow and its files have more than {MAX_BUNDLE} bytes"
+        problems.append(Problem("bundle.too_large", "", what))
+    if problems:
+        raise FlowError(problems)
+    return files
+
+
+def _plans(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for step in plan.steps:
+        if isinstance(step.work, FlowWork):
+            yield from _plans(step.work.plan)
+
+
+def _flows(plan: Plan) -> Iterator[str]:
+    for inner in _plans(plan):
+        if inner is not plan:
+            yield inner.flow.source
+
+
+def _files(plan: Plan, problems: list[Problem], *, all_named: bool) -> Iterator[str]:
+    """Yield the files that steps send; one that only the run knows is a problem unless some are named."""
+    for inner in _plans(plan):
+        for step in inner.steps:
+            work = step.work
+            if not isinstance(work, HttpWork):
+                continue
+            found: list[Template] = []
+            if isinstance(work.body, MultipartWork):
+                found = [part.file for _, part in work.body.parts if part.file is not None]
+            elif isinstance(work.body, FileWork):
+                found = [work.body.path]
+            for template in found:
+                if template.constant:
+                    yield posixpath.normpath(posixpath.join(work.terms.folder, template.source))
+                elif not all_named:
+                    what = "only the run knows which file; name each that it may be by --with FILE"
+                    problems.append(Problem("bundle.file", step.where, what))

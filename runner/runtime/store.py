@@ -1,0 +1,385 @@
+"""The state database: runs, what they were given, and the rows of their journals.
+
+SQLite or PostgreSQL through SQLAlchemy. Every method is one transaction, may be called from any
+thread, and raises SurroundingsError when the database cannot do it. Whatever a run was given or has
+made is encrypted (`runner.runtime.vault`); ids, times, states and the flow's name are not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from runner.core.commands import Json
+from runner.core.journal import Kept, Row, decode
+from runner.errors import SurroundingsError
+from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
+
+if TYPE_CHECKING:  # the core install does not have it
+    from sqlalchemy import Connection, RowMapping, Select
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
+ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
+DEFAULT_URL: Final = "sqlite:///.runner/state.db"
+INSTALL: Final = "pip install 'flowspan-runner[worker]'"
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRow:
+    """A run as the database has it. Times are nanoseconds since 1970.
+
+    `epoch` counts the processes that have claimed the run, `handovers` those that gave it back.
+    """
+
+    id: str
+    flow: str
+    origin: str
+    execution: str
+    trace: str
+    created: int
+    state: State = "queued"
+    started: int | None = None
+    ended: int | None = None
+    epoch: int = 0
+    handovers: int = 0
+    priority: int = 0
+    owner: str = ""
+    reason: str = ""
+    previous: str | None = None
+    concurrency_key: str | None = None
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Claim:
+    """A run that is ours to carry on: its row, what it was given, and what its journal has."""
+
+    row: RunRow
+    given: dict[str, Json]
+    kept: Sequence[Kept]
+
+
+class Store:
+    """The state database at a url; it and its key are made when they are not there.
+
+    Raises SurroundingsError when there is no such database, no key for it, or no driver.
+    """
+
+    def __init__(self, url: str, environ: Mapping[str, str]) -> None:
+        try:
+            from runner.runtime import tables
+        except ImportError as error:
+            raise SurroundingsError(f"--state needs more packages: {INSTALL}") from error
+        self._tables = tables
+        self._url = url
+        with self._told():
+            self.engine = tables.open_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.vault = Vault(self._keys(environ))
+        with self._begin() as connection:
+            tables.create(connection)
+
+    def _keys(self, environ: Mapping[str, str]) -> Sequence[str]:
+        listed = listed_keys(environ.get(KEY_VARIABLE))
+        if listed:
+            return listed
+        database = self.engine.url.database
+        if not self.is_sqlite or not database:
+            what = "the state in a shared database is encrypted with a key that you keep"
+            raise SurroundingsError(f"{what}: set {KEY_VARIABLE}; 'runner worker --new-key' prints one")
+        return (key_beside(Path(database)),)
+
+    @property
+    def shown_url(self) -> str:
+        """The url without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what the database cannot do in one line; the driver's own text may quote what it was given."""
+        from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+        try:
+            yield
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise SurroundingsError(
+                "--state takes sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+            ) from error
+        except DBAPIError as error:
+            reason = str(error.orig).strip().partition("\n")[0]
+            raise StateError(f"the state database: {reason}") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StateError(f"the state database: {type(error).__name__}") from error
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._told(), self.engine.begin() as connection:
+            if self.is_sqlite:
+                # Else Python's driver begins only before the first write, after what was read for it.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._told(), self.engine.connect() as connection:
+            yield connection
+
+    def _seal(self, value: Json) -> bytes:
+        return self.vault.seal(json.dumps(value).encode())
+
+    def _open(self, sealed: bytes) -> Json:
+        return json.loads(self.vault.open(sealed))
+
+    # --- a run from its beginning to its end
+
+    def add(self, row: RunRow, given: Mapping[str, Json], files: Mapping[str, bytes]) -> bool:
+        """Take a new run; False when there is one with that id already, which stays as it is."""
+        with self._begin() as connection:
+            return self.add_in(connection, row, given, files)
+
+    def add_in(
+        self, connection: Connection, row: RunRow, given: Mapping[str, Json], files: Mapping[str, bytes]
+    ) -> bool:
+        """Do as `add` does, in a transaction of the caller."""
+        tables = self._tables
+        new = tables.insert_new(connection, tables.runs).returning(tables.runs.c.id)
+        values = {**asdict(row), "given": self._seal(dict(given))}
+        if connection.execute(new, values).one_or_none() is None:
+            return False
+        tables.lock_contents(connection, shared=True)
+        for path, data in files.items():
+            name = sha256(data).hexdigest()
+            connection.execute(
+                tables.insert_new(connection, tables.contents), {"hash": name, "data": self.vault.seal(data)}
+            )
+            connection.execute(tables.files.insert(), {"run": row.id, "path": path, "hash": name})
+        return True
+
+    def claim(self, run_id: str, owner: str) -> Claim | None:
+        """Become the one who carries the run on; None when it is not there, or has ended.
+
+        Whoever had it before is refused from now on: its epoch is over.
+        """
+        runs = self._tables.runs
+        with self._begin() as connection:
+            found = connection.execute(runs.select().where(runs.c.id == run_id).with_for_update()).mappings()
+            values = found.one_or_none()
+            if values is None or values["state"] in ENDED:
+                return None
+            changes = {
+                "epoch": values["epoch"] + 1,
+                "owner": owner,
+                "state": "running",
+                "started": values["started"] or time.time_ns(),
+            }
+            connection.execute(runs.update().where(runs.c.id == run_id).values(changes))
+            row = _run_row({**values, **changes})
+            return Claim(row, self._open(values["given"]), self._kept(connection, run_id))
+
+    def put(self, batch: Sequence[tuple[str, int, Row]]) -> frozenset[str]:
+        """Write rows as (run, epoch, row) in one transaction; returns the runs whose epoch is over.
+
+        A row that is there already stays as it is: it was written by a call whose answer was lost.
+        """
+        tables = self._tables
+        runs = tables.runs
+        ids = sorted({run for run, _, _ in batch})
+        sealed = [
+            (run, epoch, {"run": run, "path": row.path, "seq": row.seq, "kind": row.kind,
+                          "data": self.vault.seal(row.encode().encode("utf-8", "surrogatepass"))})
+            for run, epoch, row in batch
+        ]  # fmt: skip
+        with self._begin() as connection:
+            # The lock lets a take-over and this transaction wait for each other.
+            query = tables.select(runs.c.id, runs.c.epoch).where(runs.c.id.in_(ids)).order_by(runs.c.id)
+            found = connection.execute(query.with_for_update(read=True))
+            epochs = {one.id: one.epoch for one in found}
+            fitting = [values for run, epoch, values in sealed if epochs.get(run) == epoch]
+            if fitting:
+                connection.execute(tables.insert_new(connection, tables.rows), fitting)
+        return frozenset(run for run, epoch, _ in sealed if epochs.get(run) != epoch)
+
+    def finish(
+        self, run_id: str, epoch: int, state: State, result: Json, trace: bytes = b"", reason: str = ""
+    ) -> bool:
+        """Write how the run ended, with its IntegrationFlow document; False when its epoch is over."""
+        changes = {
+            "state": state,
+            "ended": time.time_ns(),
+            "result": self._seal(result),
+            "spans": self.vault.seal(zlib.compress(trace, 1)),
+            "reason": reason,
+        }
+        return self._change(run_id, epoch, changes)
+
+    def hand_over(self, run_id: str, epoch: int) -> bool:
+        """Give the run back, to be carried on by somebody else; False when its epoch is over."""
+        runs = self._tables.runs
+        return self._change(
+            run_id, epoch, {"state": "queued", "handovers": runs.c.handovers + 1, "owner": ""}
+        )
+
+    def _change(self, run_id: str, epoch: int, changes: Mapping[str, object]) -> bool:
+        runs = self._tables.runs
+        with self._begin() as connection:
+            mine = (runs.c.id == run_id) & (runs.c.epoch == epoch) & runs.c.state.notin_(ENDED)
+            return bool(connection.execute(runs.update().where(mine).values(**changes)).rowcount)
+
+    def cancel(self, run_id: str) -> State | None:
+        """Ask for the end of a run; one that waits ends at once. Returns its state, None: no such run."""
+        runs = self._tables.runs
+        with self._begin() as connection:
+            this = runs.c.id == run_id
+            state: State | None = connection.execute(
+                self._tables.select(runs.c.state).where(this).with_for_update()
+            ).scalar()
+            if state == "queued":
+                changes = {"state": "cancelled", "ended": time.time_ns(), "cancelled": True}
+                connection.execute(runs.update().where(this).values(changes))
+                return "cancelled"
+            if state == "running":
+                connection.execute(runs.update().where(this).values(cancelled=True))
+            return state
+
+    # --- looking
+
+    def get(self, run_id: str) -> RunRow | None:
+        """Return a run."""
+        runs = self._tables.runs
+        with self._read() as connection:
+            values = connection.execute(runs.select().where(runs.c.id == run_id)).mappings().one_or_none()
+            return None if values is None else _run_row(values)
+
+    def given(self, run_id: str) -> dict[str, Json]:
+        """Return what a run was given; raises KeyError."""
+        given: dict[str, Json] = self._opened(run_id, "given")
+        return given
+
+    def result(self, run_id: str) -> Json:
+        """Return what `finish` was given, None while the run goes on; raises KeyError."""
+        return self._opened(run_id, "result")
+
+    def trace(self, run_id: str) -> bytes | None:
+        """Return the IntegrationFlow document of a run, None while it goes on; raises KeyError."""
+        sealed = self._sealed(run_id, "spans")
+        return None if sealed is None else zlib.decompress(self.vault.open(sealed))
+
+    def _opened(self, run_id: str, column: str) -> Json:
+        sealed = self._sealed(run_id, column)
+        return None if sealed is None else self._open(sealed)
+
+    def _sealed(self, run_id: str, column: str) -> bytes | None:
+        runs = self._tables.runs
+        with self._read() as connection:
+            query = self._tables.select(runs.c[column]).where(runs.c.id == run_id)
+            found = connection.execute(query).one_or_none()
+        if found is None:
+            raise KeyError(run_id)
+        sealed: bytes | None = found[0]
+        return sealed
+
+    def files(self, run_id: str) -> dict[str, bytes]:
+        """Return the documents and files of a run by their path."""
+        files, contents = self._tables.files, self._tables.contents
+        query = (
+            self._tables.select(files.c.path, contents.c.data)
+            .join(contents, contents.c.hash == files.c.hash)
+            .where(files.c.run == run_id)
+        )
+        with self._read() as connection:
+            return {path: self.vault.open(data) for path, data in connection.execute(query)}
+
+    def kept(self, run_id: str) -> list[Kept]:
+        """Return the journal of a run, in order."""
+        with self._read() as connection:
+            return self._kept(connection, run_id)
+
+    def _kept(self, connection: Connection, run_id: str) -> list[Kept]:
+        rows = self._tables.rows
+        query = rows.select().where(rows.c.run == run_id).order_by(rows.c.seq)
+        return [
+            decode(row.path, row.seq, row.kind, self.vault.open(row.data).decode("utf-8", "surrogatepass"))
+            for row in connection.execute(query)
+        ]
+
+    def runs(
+        self, *, states: Collection[str] = (), flow: str | None = None, before: str | None = None,
+        limit: int = 50,
+    ) -> list[RunRow]:  # fmt: skip
+        """Return runs, the newest first; `before` is the id of the last one on the page before."""
+        runs = self._tables.runs
+        query: Select[Any] = runs.select().order_by(runs.c.created.desc(), runs.c.id.desc()).limit(limit)
+        if states:
+            query = query.where(runs.c.state.in_(states))
+        if flow is not None:
+            query = query.where(runs.c.flow == flow)
+        with self._read() as connection:
+            if before is not None:
+                created = connection.execute(
+                    self._tables.select(runs.c.created).where(runs.c.id == before)
+                ).scalar()
+                older = (runs.c.created == created) & (runs.c.id < before)
+                query = query.where((runs.c.created < created) | older)
+            return [_run_row(values) for values in connection.execute(query).mappings()]
+
+    def ended_before(self, ns: int) -> list[str]:
+        """Return the runs that ended before a time."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.id).where(runs.c.ended < ns, runs.c.state.in_(ENDED))
+        with self._read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs there are in each state."""
+        runs = self._tables.runs
+        number = self._tables.func.count().label("number")
+        query = self._tables.select(runs.c.state, number).group_by(runs.c.state)
+        with self._read() as connection:
+            return {one.state: one.number for one in connection.execute(query)}
+
+    # --- taking away, and starting from what is there
+
+    def delete(self, ids: Iterable[str]) -> list[str]:
+        """Delete ended runs with all they have; returns those that were there and had ended."""
+        tables = self._tables
+        with self._begin() as connection:
+            query = tables.select(tables.runs.c.id).where(
+                tables.runs.c.id.in_(list(ids)), tables.runs.c.state.in_(ENDED)
+            )
+            found = list(connection.execute(query).scalars())
+            tables.lock_contents(connection, shared=False)
+            for table, column in ((tables.rows, "run"), (tables.files, "run"), (tables.runs, "id")):
+                connection.execute(table.delete().where(table.c[column].in_(found)))
+            used = tables.select(tables.files.c.hash)
+            connection.execute(tables.contents.delete().where(tables.contents.c.hash.notin_(used)))
+        return found
+
+    def copy_rows(self, source: str, target: str, paths: Collection[str]) -> None:
+        """Copy these rows of a run's journal into another's."""
+        rows = self._tables.rows
+        with self._begin() as connection:
+            for row in connection.execute(rows.select().where(rows.c.run == source)).mappings():
+                if row["path"] in paths:
+                    connection.execute(rows.insert(), {**row, "run": target})
+
+
+class StateError(SurroundingsError):
+    """The database could not do it this time; it may well the next."""
+
+
+_RUN_FIELDS: Final = tuple(one.name for one in fields(RunRow))
+
+
+def _run_row(values: RowMapping | Mapping[str, Json]) -> RunRow:
+    return RunRow(**{name: values[name] for name in _RUN_FIELDS})

@@ -1,0 +1,80 @@
+"""What the reference says of each kind of step, node and edge is what becomes of it."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from runner.core.document import Document
+from runner.core.kinds import KINDS
+from runner.core.model import StepKind
+from runner.core.plan import build_plan
+from runner.platforms import DIALECTS, convert, read
+from runner.platforms.react_flow import KNOWN_TYPES
+
+REQUEST = {"method": "GET", "url": "http://h.example/"}
+STEPS = {
+    "http": REQUEST,
+    "condition": {"condition": "true"},
+    "delay": {"delay": 1},
+    "set": {"set": {"x": 1}},
+    "flow": {"flow": "other.json"},
+    "endpoint": {"endpointId": 7},
+    "tests": {**REQUEST, "tests": ["pm.test('x')"]},
+}
+NODES = {
+    "apiCall": REQUEST,
+    "condition": {"condition": "true"},
+    "delay": {"duration": 1},
+    "set": {"set": {"x": 1}},
+    "flow": {"flow": "other.json"},
+    "http_request": {**REQUEST, "headers": '{"A": "b"}'},
+    "variable_set": {"variable": "x", "value": 1},
+    "any other type": {"status": 200},
+}
+EDGES = {
+    "edge": {},
+    "edge with true or false": {"data": {"condition": "true"}},
+    "edge with a condition": {"data": {"condition": "1 === 1"}},
+    "edge of type success, error or always": {"type": "success"},
+}
+
+
+def documents():
+    for name, step in STEPS.items():
+        yield "steps", name, {"version": "1.0", "steps": [{"id": "a", **step}]}
+    for name, data in NODES.items():
+        yield "react-flow", name, {"nodes": [{"id": "a", "type": name, "data": data}], "edges": []}
+    for name, said in EDGES.items():
+        nodes = [
+            {"id": "a", "type": "condition", "data": {"condition": "true"}},
+            {"id": "b", "data": REQUEST},
+        ]
+        yield "react-flow", name, {"nodes": nodes, "edges": [{"source": "a", "target": "b", **said}]}
+
+
+def inner(path, by):
+    """Return the flow that a flow step runs."""
+    flow = read(Document.of({"name": "other", "version": "1.0", "steps": [], "flow_inputs": []}))
+    return replace(flow, home="/", source=path)
+
+
+@pytest.mark.parametrize(("dialect", "name", "document"), list(documents()), ids=str)
+def test_what_the_table_says_of_a_kind_is_what_becomes_of_it(dialect, name, document):
+    flow = replace(read(Document.of(document), dialect), home="/", source="this.json")
+    plan = build_plan(flow, inner)
+    fates = {"run": (False, False), "kept": (False, True), "refused": (True, True)}
+    is_told = any("only outputs" not in problem.what for problem in plan.problems)
+    assert (bool(plan.errors), is_told) == fates[KINDS[dialect][name].fate]
+    made, problems = convert(Document.of(document), "steps")
+    assert bool(problems) == (dialect == "react-flow" and KINDS[dialect][name].fate == "refused")
+    assert convert(Document.of(made), dialect)[0] == document
+
+
+def test_no_kind_is_missing_from_the_table():
+    assert set(KINDS) <= set(DIALECTS)
+    assert {(dialect, name) for dialect, name, _ in documents()} == {
+        (dialect, name) for dialect in ("steps", "react-flow") for name in KINDS[dialect]
+    }
+    assert set(get_args(StepKind)) - {"external"} <= set(KINDS["steps"])
+    assert set(KNOWN_TYPES) <= set(KINDS["react-flow"])
