@@ -38,6 +38,7 @@ class Parcel:
     records: list[SpanRecord]
     read: int  # bytes of the file that they were read from: whole lines
     left: list[SpanRecord] = field(default_factory=list)
+    missing: int = 0  # fewer than are left when a backend does not say which ones it has rejected
     reason: str = ""
 
 
@@ -52,15 +53,16 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     sender = make_sender(target)
     away = ""  # why the backend takes nothing more
     until = time.monotonic() + _PATIENCE
+    trouble = False
     for parcel in parcels:
         if options.new_ids:
             renew_ids(parcel.records, os.urandom)
         if options.shift_to_now:
             shift_times(parcel.records, time.time_ns())
         away = _send(sender, parcel, away, until)
-        _settle(parcel, mask_url(target.url), keep=options.keep, out=out, err=err)
+        trouble |= not _settle(parcel, mask_url(target.url), keep=options.keep, out=out, err=err)
     sender.close()
-    return _AROUND if any(parcel.left for parcel in parcels) or out.trouble else 0
+    return _AROUND if trouble or out.trouble else 0
 
 
 def _prepare(options: Options, environ: Mapping[str, str], err: Output) -> tuple[list[Parcel], Target]:
@@ -101,10 +103,12 @@ def _send(sender: Sender, parcel: Parcel, away: str, until: float) -> str:
     for batch in _batches(parcel.records):
         if away:
             parcel.left += batch
+            parcel.missing += len(batch)
             continue
         for part, answer in attempts(sender, batch, may_repeat):
             if answer.reason:
                 parcel.left += part
+                parcel.missing += answer.missing(len(part))
                 parcel.reason = answer.reason
             if answer.again:
                 away = answer.reason
@@ -116,19 +120,21 @@ def _batches(records: Sequence[SpanRecord]) -> list[Sequence[SpanRecord]]:
     return [records[start : start + BATCH_SIZE] for start in range(0, len(records), BATCH_SIZE)]
 
 
-def _settle(parcel: Parcel, url: str, *, keep: bool, out: Output, err: Output) -> None:
-    """Say what became of a file. Of a spool file only what has not arrived stays."""
+def _settle(parcel: Parcel, url: str, *, keep: bool, out: Output, err: Output) -> bool:
+    """Say what became of a file, and return whether all is well. Of a spool file only the rest stays."""
     path, total = Path(parcel.path), len(parcel.records)
-    is_removed = False
+    is_removed, is_changed = False, True
     if is_spool(path) and not keep and len(parcel.left) < total:
         lines = [line_of(batch, resource_attributes()) for batch in _batches(parcel.left)]
         try:
             is_removed = settle(path, parcel.read, lines)
         except SurroundingsError as error:
-            err.line(str(error))
+            err.line(f"{error}; a push of it would send what has arrived once more")
+            is_changed = False
     if not parcel.left:
         told = "; the file is removed" if is_removed else ""
         out.line(f"{parcel.path}: {total} spans delivered to {url}{told}")
-        return
-    what = f"{len(parcel.left)} of {total} spans were not delivered to {url}: {parcel.reason}"
+        return is_changed
+    what = f"{parcel.missing} of {total} spans were not delivered to {url}: {parcel.reason}"
     err.line(f"{parcel.path}: {what}; they stay in the file")
+    return False

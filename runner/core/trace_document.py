@@ -47,6 +47,9 @@ def read_traces(
     It may hold an IntegrationFlow, a list answer of Versori, OTLP/JSON, or lines of OTLP/JSON or of
     spans. Raises FlowError with every Problem: those of documents and those called ``trace.*``.
     """
+    if data.removeprefix(_BOM).lstrip()[:1] == b"<":
+        what = f"no trace of a known kind: this is HTML or XML; {_DIALECTS}"
+        raise FlowError([Problem("trace.dialect", "", what, place=Place(name, 1, 1))])
     if len(data) <= max_bytes and _has_lines(data):
         return _read_lines(data, name, max_depth)
     document = parse(data, name=name, max_bytes=max_bytes, max_depth=max_depth)

@@ -170,7 +170,7 @@ def _spans_there(api: Api, path: str) -> Program[int | Refusal | None]:
     answer = yield from api.call("GET", path, accepted=(200, 404))
     if isinstance(answer, Refusal):
         return answer
-    if answer.status == 404:
+    if answer.status == 404 and (not answer.body or isinstance(json_of(answer), dict)):
         return None
     flow = _flow(answer)
     return flow if isinstance(flow, Refusal) else len(flow["spans"])

@@ -61,6 +61,7 @@ class Answer:
 
     `again` tells that it may be taken later, and `after` for how many seconds the backend wants to
     be left alone. `reached` tells that a backend is there, `too_large` that it may take a part.
+    `rejected` is how many a backend has refused that took the others, and does not say which.
     """
 
     reason: str = ""
@@ -68,6 +69,13 @@ class Answer:
     after: float | None = None
     reached: bool = False
     too_large: bool = False
+    rejected: int = 0
+
+    def missing(self, count: int) -> int:
+        """Return how many of the batch, of this many spans, have not arrived."""
+        if not self.reason:
+            return 0
+        return min(self.rejected, count) or count
 
 
 class Sender(Protocol):
@@ -125,7 +133,7 @@ def _send(sender: Sender, batch: Sequence[SpanRecord]) -> Answer:
 
 def fault(error: Exception) -> str:
     """Return a reason for an exception that nobody expected; its own words may quote a header, a secret."""
-    return f"the exporter failed with {type(error).__name__}"
+    return f"the exporter failed with {type(error).__name__}; are the OTEL_EXPORTER_OTLP_* settings right?"
 
 
 # --- HTTP ----------------------------------------------------------------------------------------
@@ -283,8 +291,10 @@ def judge(status: int, phrase: str, headers: Mapping[str, str], body: bytes) -> 
 
 
 def _partial(rejected: int, said: str) -> Answer:
+    if rejected <= 0:
+        return Answer()
     what = f"the backend rejected {rejected} of them" + (f": {said}" if said else "")
-    return Answer(what, reached=True) if rejected else Answer()
+    return Answer(what, reached=True, rejected=rejected)
 
 
 def _rejected(kind: str, body: bytes) -> tuple[int, str]:
@@ -407,7 +417,7 @@ class Stub:
         partial = response.partial_success
         rejected = getattr(partial, "rejected_spans", 0) or getattr(partial, "rejected_data_points", 0)
         self.answer = self._masked(_partial(rejected, partial.error_message))
-        if rejected:
+        if self.answer.reason:
             raise UntakenError(self.answer)
         return response
 

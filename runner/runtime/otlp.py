@@ -112,14 +112,15 @@ class OtlpDelivery(Listener):
         while self._queue:
             self._keep(self._oldest())
 
-    def _keep(self, records: Sequence[SpanRecord]) -> None:
-        """Count the spans as failed, and put them into the spool."""
-        self.failed += len(records)
+    def _keep(self, records: Sequence[SpanRecord], missing: int | None = None) -> None:
+        """Count the spans as failed, or just so many that are `missing`, and put them all into the spool."""
+        missing = len(records) if missing is None else missing
+        self.failed += missing
         if self.spool is None or not records:
             return
         try:
             append(self.spool, records, resource_attributes())
-            self.kept += len(records)
+            self.kept += missing
         except SurroundingsError as error:
             self.trouble = str(error)
 
@@ -170,11 +171,12 @@ class OtlpDelivery(Listener):
             if self._closed:
                 return
             batch, self._in_flight = self._in_flight[:count], self._in_flight[count:]
-            if not answer.reason:
-                self.delivered += count
+            missing = answer.missing(count)
+            self.delivered += count - missing
+            if not missing:
                 return
             self.reason = answer.reason
-            self._keep(batch)
+            self._keep(batch, missing)
             if self._closing and answer.again:  # whoever closes waits; the rest would fare no better
                 self._keep_queue()
 

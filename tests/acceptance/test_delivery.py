@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from runner.core.trace_document import read_traces
+from runner.runtime.spool import append
 from tests.command import command, environment, flow_file, get, here, start
 from tests.otlp_receiver import Say, attributes, grpc_receiver, otlp_receiver
 from tests.servers import ApiServer, echo
@@ -344,6 +345,66 @@ def test_of_a_spool_file_only_what_has_not_arrived_stays(spool):
         assert push(spool.parent, spool.name, "--otlp-endpoint", receiver.url).returncode == 0
         assert len({*first, *(span.span_id for span in receiver.spans)}) == total
     assert not spool.exists()
+
+
+def test_a_batch_that_is_taken_in_part_stays_and_only_what_was_rejected_is_missing(spool):
+    total = len(names_in(spool))
+    body = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}}).encode()
+    with otlp_receiver([Say(200, body, "application/json")]) as receiver:
+        done = push(spool.parent, spool.name, "--otlp-endpoint", receiver.url)
+        url = receiver.url
+    assert done.returncode == 3
+    what = (
+        f"3 of {total} spans were not delivered to {url}/v1/traces: the backend rejected 3 of them: too old"
+    )
+    assert done.stderr == f"{spool.name}: {what}; they stay in the file\n"
+    assert len(names_in(spool)) == 512
+
+
+def test_what_a_run_adds_to_its_spool_file_while_it_is_pushed_stays_in_it(spool):
+    before = len(names_in(spool))
+    late = list(read_traces(spool.read_bytes(), spool.name)[0].records[:2])
+    with otlp_receiver() as receiver:
+        take = receiver.take
+
+        def take_while_the_file_grows(*request):
+            if not receiver.paths:
+                append(spool, late, {})
+            return take(*request)
+
+        receiver.take = take_while_the_file_grows
+        done = push(spool.parent, spool.name, "--otlp-endpoint", receiver.url)
+        assert len(receiver.spans) == before
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{spool.name}: {before} spans delivered to {receiver.url}/v1/traces\n",
+    )
+    assert len(names_in(spool)) == 2
+
+
+def test_a_spool_file_that_cannot_be_changed_is_told_and_leads_to_exit_3(spool):
+    spool.rename(whole := spool.with_name("whole.jsonl"))
+    spool.symlink_to(whole)
+    with otlp_receiver() as receiver:
+        done = push(spool.parent, spool.name, "--otlp-endpoint", receiver.url)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"cannot change '{spool.name}': too many levels of symbolic links")
+    assert " spans delivered to " in done.stdout
+    assert whole.exists()
+
+
+def test_a_collector_that_is_busy_with_no_wait_is_not_asked_in_a_hot_loop(trace, monkeypatch):
+    slept = []
+    monkeypatch.setattr("runner.cli.trace.time.sleep", slept.append)
+    with otlp_receiver([Say(503, headers={"retry-after": "0"})] * 3) as receiver:
+        assert push(trace.parent, "t.json", "--otlp-endpoint", receiver.url).returncode == 0
+    assert slept == [0.5, 1.0, 2.0]
+
+
+def test_the_same_file_named_twice_is_sent_once(trace):
+    with otlp_receiver() as receiver:
+        done = push(trace.parent, "t.json", "./t.json", "--otlp-endpoint", receiver.url)
+        assert (done.returncode, len(receiver.spans)) == (0, 3)
 
 
 def test_a_collector_that_is_away_is_asked_once_for_all_files(spool, trace):

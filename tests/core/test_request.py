@@ -453,6 +453,13 @@ def test_userinfo_of_a_url_is_masked_from_then_on(userinfo, secret):
     assert masker.mask(f"got {secret}!") == f"got {MASK}!"
 
 
+def test_an_at_sign_in_the_path_of_a_url_is_no_userinfo():
+    masker = Masker()
+    request = request_of({"url": "http://h.example/@user1/mail"}, masker=masker)
+    assert request.url == "http://h.example/@user1/mail"
+    assert masker.mask("@user1") == "@user1"
+
+
 # --- headers -------------------------------------------------------------------------------------
 
 

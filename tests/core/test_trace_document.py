@@ -143,6 +143,14 @@ def test_problems_of_a_document_have_their_places():
     ]
 
 
+def test_a_page_is_told_to_be_no_trace():
+    with pytest.raises(FlowError) as caught:
+        read_traces(b"\xef\xbb\xbf\n<!doctype html>", "page.html")
+    (problem,) = caught.value.problems
+    assert (problem.code, str(problem.place)) == ("trace.dialect", "page.html:1:1")
+    assert "IntegrationFlow" in problem.what
+
+
 @pytest.mark.parametrize("value", [{}, {"flow_data": {"steps": []}, "name": "x"}, {"flows": 5}])
 def test_an_unknown_document_is_told_with_its_keys_and_the_dialects(value):
     with pytest.raises(FlowError) as caught:

@@ -97,6 +97,15 @@ def test_a_flow_that_is_not_there_is_created():
     assert done == Done("created", "hello", "2 spans")
 
 
+def test_a_page_that_says_404_is_not_the_word_of_the_platform():
+    done = play(
+        push(API, PROJECT, "hello", written(span("a"))),
+        (sent("GET", "/hello"), answer("<html>Not found, said the proxy</html>", 404)),
+    )
+    assert isinstance(done, Refusal)
+    assert (str(done.status), done.remedy) == ("404", "is that the url of the API?")
+
+
 @pytest.mark.parametrize(
     ("there", "shown"),
     [([span("a")] * 3, "3 spans -> 1"), ([span("a")], "1 span -> 1"), (None, "0 spans -> 1")],

@@ -261,7 +261,8 @@ def test_a_backend_that_rejects_spans_in_a_good_answer_has_not_taken_them(protoc
     if kind == "application/json":
         body = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}}).encode()
     with receiver_for(protocol, [Say(200, body, kind)]) as receiver:
-        assert send(protocol, receiver.url) == Answer("the backend rejected 3 of them: too old", reached=True)
+        expected = Answer("the backend rejected 3 of them: too old", reached=True, rejected=3)
+        assert send(protocol, receiver.url) == expected
 
 
 def test_a_remark_in_a_good_answer_is_no_failure():
@@ -312,6 +313,18 @@ def test_a_key_that_the_backend_quotes_is_masked(protocol):
     with receiver_for(protocol, [say]) as receiver:
         answer = send(protocol, receiver.url, HEADERS="authorization=Bearer%20hunter22")
     assert answer.reason.endswith(": unknown key [masked]")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("length", [240, 250, 260])
+def test_a_key_that_a_long_reason_is_cut_in_is_masked(protocol, length):
+    body = f"{'x' * length} correct-horse-battery-staple".encode()
+    say = Say(UNAUTHENTICATED if protocol == "grpc" else 401, body, "text/plain")
+    with receiver_for(protocol, [say]) as receiver:
+        answer = send(protocol, receiver.url, HEADERS="x-key=correct-horse-battery-staple")
+    assert " [mask" in answer.reason
+    assert "correct" not in answer.reason
+    assert len(answer.reason) <= 300
 
 
 # --- no answer

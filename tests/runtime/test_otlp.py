@@ -141,7 +141,7 @@ def test_a_batch_that_is_refused_for_good_does_not_stop_the_next_one(tmp_path):
     delivery = deliver_to(backend, batch_size=1, delay=0, spool=tmp_path / "x.jsonl")
     run_one(delivery, 3)
     assert delivery.close() == (1, 2)
-    assert delivery.reason == "the exporter failed with ValueError"
+    assert delivery.reason.startswith("the exporter failed with ValueError; are the OTEL_EXPORTER_OTLP_*")
     assert kept(delivery.spool) == ["span-0", "span-1"]
 
 
@@ -153,6 +153,18 @@ def test_a_batch_that_is_too_large_is_sent_in_parts(tmp_path):
     assert delivery.close() == (3, 1)
     assert [len(batch) for batch in backend.batches] == [4, 2, 1, 1, 2]
     assert kept(delivery.spool) == ["span-1"]
+
+
+@pytest.mark.parametrize(("rejected", "counts"), [(1, (3, 1)), (99, (0, 4))])
+def test_of_a_batch_that_is_taken_in_part_the_rejected_spans_are_counted_and_all_are_kept(
+    tmp_path, rejected, counts
+):
+    backend = Backend(Answer("some are too old", reached=True, rejected=rejected))
+    delivery = deliver_to(backend, batch_size=4, delay=60, spool=tmp_path / "x.jsonl")
+    run_one(delivery, 4)
+    assert delivery.close() == counts
+    assert delivery.kept == delivery.failed
+    assert kept(delivery.spool) == [f"span-{number}" for number in range(4)]
 
 
 # --- a backend that is away
@@ -264,7 +276,7 @@ def test_an_exporter_that_cannot_be_made_leaves_everything_in_the_spool(tmp_path
     delivery = OtlpDelivery(sender=broken, spool=tmp_path / "x.jsonl")
     run_one(delivery)
     assert delivery.close() == (0, 1)
-    assert delivery.reason == "the exporter failed with RuntimeError"
+    assert delivery.reason.startswith("the exporter failed with RuntimeError; ")
     run_one(delivery)
     assert delivery.close() == (0, 2)
     assert kept(delivery.spool) == ["span-0", "span-0"]
