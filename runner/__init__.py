@@ -18,12 +18,14 @@ if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.errors import FlowError, Problem, RunFailed, RunnerError, StepError, SurroundingsError
     from runner.runtime.loading import check, load
     from runner.runtime.logs import TraceFilter
+    from runner.runtime.pace import Pace
     from runner.runtime.run import RunSettings, run, run_sync
 
 __all__ = [
     "Flow",
     "FlowError",
     "IntegrationFlow",
+    "Pace",
     "Problem",
     "Retry",
     "RunFailed",
@@ -46,6 +48,7 @@ _HOMES = {
     "Flow": "runner.core.model",
     "FlowError": "runner.errors",
     "IntegrationFlow": "runner.core.integration_flow",
+    "Pace": "runner.runtime.pace",
     "Problem": "runner.errors",
     "Retry": "runner.core.model",
     "RunFailed": "runner.errors",

@@ -8,6 +8,7 @@ PROMISED = [
     "Flow",
     "FlowError",
     "IntegrationFlow",
+    "Pace",
     "Problem",
     "Retry",
     "RunFailed",

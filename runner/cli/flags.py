@@ -30,6 +30,15 @@ def add_database(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_rate(parser: argparse._ActionsContainer) -> None:
+    """Add the rates of hosts; `runner.runtime.pace` reads them."""
+    parser.add_argument(
+        "--rate", metavar="HOST=N/s", action="append", default=[],
+        help="send at most so many requests to a host (/s, /m or /h), all runs that share the --state"
+        " together; HOST may be a pattern, '*' is every host by itself",
+    )  # fmt: skip
+
+
 def seconds(text: str) -> float:
     """Read a time."""
     try:

@@ -21,6 +21,7 @@ from runner.runtime.loading import LoadSettings
 
 if TYPE_CHECKING:
     from runner.runtime.http import HttpSettings
+    from runner.runtime.pace import Pace, Turns
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ def gather(options: Options, environ: Mapping[str, str]) -> Given:
         _add_header(text, given)
     given.problems += _flaws(options)
     given.problems += _rule_flaws(options, environ)
+    given.problems += rate_flaws(options)
     return given
 
 
@@ -230,6 +232,24 @@ def http_settings(options: Options, environ: Mapping[str, str]) -> HttpSettings:
         proxies=ProxyRules.from_environment(environ),
         max_response=options.max_response or settings.max_response,
     )
+
+
+def pace_of(options: Options, turns: Turns | None = None) -> Pace | None:
+    """Return the rates of hosts that the flags name, None without any; raises FlowError."""
+    if not options.rate:
+        return None
+    from runner.runtime.pace import Pace
+
+    return Pace(options.rate, turns)
+
+
+def rate_flaws(options: Options) -> tuple[Problem, ...]:
+    """Return a problem for each --rate that is none."""
+    try:
+        pace_of(options)
+    except FlowError as error:
+        return error.problems
+    return ()
 
 
 def _rule_flaws(options: Options, environ: Mapping[str, str]) -> list[Problem]:

@@ -6,7 +6,16 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from runner.cli.flags import TYPE_CHECKING, add_database, add_tls, count, milliseconds, seconds, size
+from runner.cli.flags import (
+    TYPE_CHECKING,
+    add_database,
+    add_rate,
+    add_tls,
+    count,
+    milliseconds,
+    seconds,
+    size,
+)
 from runner.cli.options_remote import add_pull, add_push, add_upload
 from runner.cli.options_runs import add_runs
 
@@ -145,6 +154,7 @@ class Options(argparse.Namespace):
     map: list[str]
     allow_host: list[str]
     deny_private: bool
+    rate: list[str]
     dry_run: bool
     cert: str | None
     key: str | None
@@ -270,6 +280,7 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
     _add_env(parser)
     _add_results(parser, kept=True)
     _add_connections(parser, kept=True)
+    add_rate(parser)
     parser.set_defaults(max_response=None, dry_run=False)
 
 
@@ -413,6 +424,7 @@ def _add_connections(parser: argparse.ArgumentParser, *, kept: bool = False) -> 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits", "Sizes are bytes; 512k and 20MiB work as well.")
+    add_rate(group)
     group.add_argument("--timeout", metavar="SECONDS", type=seconds, help="end the run after this time")
     for flag, what in (
         ("--max-document", "the flow's file (default 20MiB)"),

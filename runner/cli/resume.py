@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runner.cli.artefacts import flaws
-from runner.cli.given import http_settings, read_env
+from runner.cli.given import http_settings, pace_of, rate_flaws, read_env
 from runner.cli.options import Options
 from runner.cli.output import outputs
 from runner.cli.run import RunCommand, hush
@@ -37,12 +37,14 @@ class ResumeCommand(RunCommand):
         from runner.runtime.state import Surroundings
 
         options = self.options
-        problems: list[Problem] = flaws(self.artefacts, [])
+        problems: list[Problem] = [*flaws(self.artefacts, []), *rate_flaws(options)]
         env = read_env(options.env, options.env_file, self.environ, problems)
         if problems:
             raise FlowError(problems)
         self.make_delivery()
-        around = Surroundings(http_settings(options, self.environ), listeners=self.listeners, env=env)
         state = self.open_state(state_url(options, self.environ))
+        pace = pace_of(options, state.store)
+        http = http_settings(options, self.environ)
+        around = Surroundings(http, listeners=self.listeners, pace=pace, env=env)
         assert options.run_id is not None
         return state.claimed(options.run_id, around)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
@@ -17,7 +18,7 @@ import anyio
 from runner.cli import leave_at_once
 from runner.cli.artefacts import flaws, make_all, wanted
 from runner.cli.check import problems_of
-from runner.cli.given import Given, gather, http_settings, load_settings
+from runner.cli.given import Given, gather, http_settings, load_settings, pace_of
 from runner.cli.options import Options
 from runner.cli.output import Output, once, outputs, problem_line
 from runner.cli.summary import place_of, summary
@@ -109,8 +110,10 @@ class RunCommand:
             self.make_delivery()
         settings = self._settings(given, limits)
         if options.state is None or options.dry_run:
-            return Run(load(options.flow, limits), given.inputs, settings)
-        return self.open_state(options.state).take_in(options.flow, given.inputs, settings, options.take)
+            return Run(load(options.flow, limits), given.inputs, replace(settings, pace=pace_of(options)))
+        state = self.open_state(options.state)
+        settings = replace(settings, pace=pace_of(options, state.store))
+        return state.take_in(options.flow, given.inputs, settings, options.take)
 
     def open_state(self, url: str) -> LocalState:
         """Return the state database; imports it."""

@@ -164,6 +164,7 @@ EVENT_RETRY_SCHEDULED: Final = "retry.scheduled"
 EVENT_RETRY_WITHHELD: Final = "retry.withheld"
 EVENT_DELAY: Final = "delay"
 EVENT_POLL_WAIT: Final = "poll.wait"
+EVENT_RATE_WAIT: Final = "rate.wait"
 EVENT_OUTPUT_MISSING: Final = "output.missing"
 EVENT_TOKEN_REFRESHED: Final = "token.refreshed"
 EVENT_BRANCH_TAKEN: Final = "branch.taken"
@@ -174,6 +175,7 @@ EVENTS: Final[dict[str, str]] = {
     EVENT_RETRY_WITHHELD: "The request is not sent again, because the server may have acted on it.",
     EVENT_DELAY: "The start of the step was held back by runner.delay_ms.",
     EVENT_POLL_WAIT: "The polled condition does not hold yet; it is asked again after runner.delay_ms.",
+    EVENT_RATE_WAIT: "The request waits runner.delay_ms for its turn: the rate of its host is limited.",
     EVENT_OUTPUT_MISSING: "A declared output was not in the answer.",
     EVENT_TOKEN_REFRESHED: "The server refused the access token and another one was fetched.",
     EVENT_BRANCH_TAKEN: "A decision was made; runner.condition.label names the branch.",

@@ -101,7 +101,7 @@ def read_rules(
     problems: list[Problem] = []
     rules = HostRules(
         maps=tuple(_readable(maps, _read_map, ("usage.map", "--map"), problems)),
-        allowed=tuple(_readable(allowed, _read_place, ("usage.allow_host", "--allow-host"), problems)),
+        allowed=tuple(_readable(allowed, read_place, ("usage.allow_host", "--allow-host"), problems)),
         deny_private=deny_private,
     )
     if deny_private and proxies.any:
@@ -125,13 +125,14 @@ def _read_map(text: str) -> tuple[HostPlace, HostPlace]:
     source, equals, target = text.partition("=")
     if not equals:
         raise ValueError(f"{text!r} is not HOST[:PORT]=HOST[:PORT]")
-    where = _read_place(target)
+    where = read_place(target)
     if "*" in where.host or "?" in where.host:
         raise ValueError(f"{target!r} is a pattern; name the one host to connect to")
-    return _read_place(source), where
+    return read_place(source), where
 
 
-def _read_place(text: str) -> HostPlace:
+def read_place(text: str) -> HostPlace:
+    """Read ``PATTERN[:PORT]``; raises ValueError with what is wrong."""
     if ":" in text and is_address(text):  # an IPv6 address without brackets
         return HostPlace(plain_host(text))
     match = _PLACE.fullmatch(text.strip())

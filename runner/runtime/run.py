@@ -43,6 +43,7 @@ from runner.runtime.tracing import Listener, Recorder
 
 if TYPE_CHECKING:  # what a run without a state database does without
     from runner.runtime.journal import RunJournal
+    from runner.runtime.pace import Pace
 
 RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -54,9 +55,10 @@ class RunSettings:
     `env` is all that `{{env.X}}` can see; `secret_env` names values in it that are secret whatever
     they are called. `text_inputs` are inputs that came as text and are read as their type, and
     `input_files` the names of the files that inputs were read from. `timeout` is seconds for the
-    whole run. `transport` shares connections with other runs of the same event loop; `journal` is that
-    of a run in the state database. `map_hosts` (``HOST[:PORT]=HOST[:PORT]``), `allow_hosts` (patterns)
-    and `deny_private` say where requests may go, as the flags do: `runner.runtime.router`.
+    whole run. `transport` shares connections with other runs of the same event loop, `pace` the rates
+    of hosts; `journal` is that of a run in the state database. `map_hosts` (``HOST[:PORT]=HOST[:PORT]``),
+    `allow_hosts` (patterns) and `deny_private` say where requests may go, as the flags do:
+    `runner.runtime.router`.
     """
 
     run_id: str | None = None
@@ -72,6 +74,7 @@ class RunSettings:
     load: LoadSettings = field(default_factory=LoadSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     transport: Transport | None = None
+    pace: Pace | None = None
     map_hosts: Sequence[str] = ()
     allow_hosts: Sequence[str] = ()
     deny_private: bool = False
@@ -178,6 +181,7 @@ class Run:
             timeout=settings.timeout,
             outputs=settings.outputs,
             capture_bodies=settings.capture_bodies,
+            pace=settings.pace,
         )
         if settings.journal is None:
             return Engine(self._progress, self.recorder, client, files, options)

@@ -24,6 +24,7 @@ from runner.runtime.http import HttpSettings, Transport
 from runner.runtime.journal import Journal, RunJournal
 from runner.runtime.lease import LostError, new_owner, take_lease
 from runner.runtime.loading import FlowFiles, LoadSettings, plan_of
+from runner.runtime.pace import Pace
 from runner.runtime.run import Run, RunSettings
 from runner.runtime.store import ENDED, Claim, RunRow, Store
 from runner.runtime.tracing import Listener
@@ -45,6 +46,7 @@ class Surroundings:
     http: HttpSettings
     transport: Transport | None = None
     listeners: Sequence[Listener] = ()
+    pace: Pace | None = None
     env: Mapping[str, str] | None = None
     secret_env: frozenset[str] = frozenset()
 
@@ -100,6 +102,7 @@ def restored(store: Store, journal: Journal, claim: Claim, around: Surroundings)
         http=around.http,
         transport=around.transport,
         listeners=around.listeners,
+        pace=around.pace,
         journal=RunJournal(journal, claim),
         **{name: given[name] for name in KEPT},
     )
@@ -210,7 +213,8 @@ class LocalState:
         if not self.store.add(row, given_of(inputs, settings, main), files):
             what = f"there is a run {row.id!r} already; 'runner resume' carries one on, another id starts one"
             raise FlowError([Problem("run.id", "", what)])
-        return self.claimed(row.id, Surroundings(settings.http, settings.transport, settings.listeners))
+        around = Surroundings(settings.http, settings.transport, settings.listeners, settings.pace)
+        return self.claimed(row.id, around)
 
     def claimed(self, run_id: str, around: Surroundings) -> Run:
         """Return a run of the database that has not ended, claimed.

@@ -252,6 +252,15 @@ class Store:
                 connection.execute(runs.update().where(this).values(cancelled=True))
             return state
 
+    def reserve(self, host: str, count: int, interval: int) -> int:
+        """Take the next `count` turns of a host, `interval` ns apart, from all who use this database.
+
+        Returns how many ns from now the first is: `runner.runtime.pace`.
+        """
+        with self._begin() as connection:
+            name = sha256(host.encode()).hexdigest()
+            return max(0, self._tables.reserve_turns(connection, name, count * interval))
+
     # --- looking
 
     def get(self, run_id: str) -> RunRow | None:

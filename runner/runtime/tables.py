@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +21,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    cast,
     create_engine,
     event,
     func,
+    literal,
     make_url,
     select,
 )
@@ -32,7 +35,18 @@ from sqlalchemy.exc import ArgumentError
 BUSY_SECONDS: Final = 30
 _LOCK: Final = 0x666C6F77  # "flow": two processes must not create the tables at once
 
-__all__ = ["contents", "create", "files", "func", "insert_new", "open_engine", "rows", "runs", "select"]
+__all__ = [
+    "contents",
+    "create",
+    "files",
+    "func",
+    "insert_new",
+    "open_engine",
+    "reserve_turns",
+    "rows",
+    "runs",
+    "select",
+]
 
 metadata = MetaData()
 
@@ -88,6 +102,13 @@ contents: Final = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+turns: Final = Table(  # when the next request may go to a host, in ns of the clock of `reserve_turns`
+    "flowspan_turns",
+    metadata,
+    Column("host", String(64), primary_key=True),  # its SHA-256: an input may be in it
+    Column("free", BigInteger, nullable=False),
+)
+
 
 def open_engine(url: str) -> Engine:
     """Return an engine for the url; the folder of a SQLite file is made."""
@@ -114,8 +135,6 @@ def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - whatev
 
 
 def _unixepoch(*arguments: str) -> float:
-    import time
-
     return time.time() if "subsec" in arguments else int(time.time())
 
 
@@ -131,6 +150,23 @@ def insert_new(connection: Connection, table: Table) -> Insert:
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def reserve_turns(connection: Connection, host: str, length: int) -> int:
+    """Reserve `length` ns for the requests to a host; returns how many ns from now they begin.
+
+    Servers have one clock that all their clients can ask; a file belongs to one machine.
+    """
+    now: Any = literal(time.time_ns(), BigInteger)
+    later: Any = func.max
+    insert: Any = sqlite.insert
+    if connection.dialect.name == "postgresql":
+        now = cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000_000, BigInteger)
+        later, insert = func.greatest, postgresql.insert
+    new = insert(turns).values(host=host, free=now + length)
+    moved = {"free": later(turns.c.free, now) + length}
+    reserved = new.on_conflict_do_update(index_elements=["host"], set_=moved).returning(turns.c.free - now)
+    return int(connection.execute(reserved).scalar_one()) - length
 
 
 def lock_contents(connection: Connection, *, shared: bool) -> None:

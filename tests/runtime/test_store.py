@@ -198,3 +198,21 @@ def test_the_folder_of_a_new_file_is_made(tmp_path):
     store = Store(f"sqlite:///{tmp_path}/a/b/s.db", {})
     assert Path(tmp_path, "a", "b", "s.db").exists()
     assert store.shown_url.endswith("a/b/s.db")
+
+
+def test_turns_of_a_host_follow_each_other(store, state):
+    other = Store(state[0], state[1])
+    second = 1_000_000_000
+    assert store.reserve("a.example", 3, 10 * second) == 0
+    assert 29 * second < other.reserve("a.example", 1, 10 * second) <= 30 * second
+    assert store.reserve("b.example", 1, 10 * second) == 0
+    assert 39 * second < store.reserve("a.example", 1, 10 * second) <= 40 * second
+    other.close()
+
+
+def test_hosts_are_not_to_be_read_in_the_database(store, tmp_path):
+    store.reserve(f"{CANARY}.example", 1, 1)
+    with store.engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT * FROM flowspan_turns").all()
+    assert len(kept) == 1
+    assert CANARY not in str(kept)
