@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Place, Problem, SurroundingsError
-from tests.command import COMMAND, command, environment, flow_file, get, here
-from tests.servers import ApiServer, Drop, Reply, TlsServer, authority, echo
+from tests.command import COMMAND, command, environment, flow_file, get, here, needs_full_device
+from tests.servers import Drop, Reply, TlsServer, authority, echo
 
 __all__ = ["authority"]
 
@@ -19,12 +19,6 @@ INPUTS = [
     {"name": "count", "type": "integer", "default": 1},
     {"name": "password", "type": "password"},
 ]
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 @pytest.fixture
@@ -445,7 +439,7 @@ def test_the_trace_can_go_to_standard_output(tmp_path, api):
     assert [span["name"] for span in json.loads(done.stdout)["spans"]] == ["flow-flow", "http-a", "GET /a"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@needs_full_device
 def test_a_result_that_cannot_be_written_is_exit_3(tmp_path, api):
     flow = flow_file(tmp_path, get("a"))
     with Path("/dev/full").open("w") as full:

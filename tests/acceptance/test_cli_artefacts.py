@@ -12,17 +12,11 @@ from runner.cli.artefacts import FILES, Artefact, flaws, make_all
 from runner.core.integration_flow import IntegrationFlow
 from runner.core.trace_document import read_traces
 from runner.errors import SurroundingsError
-from tests.command import flow_file, get, here, start
+from tests.command import flow_file, get, here, needs_full_device, start
 from tests.junit_shape import check_shape
-from tests.servers import ApiServer, Reply, echo
+from tests.servers import Reply
 
 EVERY = [word for flag in FILES for word in (flag, f"{flag[2:]}.out")]
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 def run(flow, api, *words, **options):
@@ -181,7 +175,7 @@ def test_a_run_that_was_cut_off_leaves_every_file(tmp_path, api, by):
     assert cases == {"a": [], "slow": ["error"], "never": ["skipped"]}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@needs_full_device
 @pytest.mark.parametrize(("status", "code"), [(200, 3), (500, 1)])
 @pytest.mark.parametrize("flag", FILES)
 def test_a_file_that_could_not_be_written_is_exit_3_unless_the_flow_failed(tmp_path, api, flag, status, code):

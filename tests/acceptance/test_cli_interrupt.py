@@ -11,15 +11,8 @@ import pytest
 
 from tests.command import Terminal, command, environment, flow_file, get, start
 from tests.otlp_receiver import otlp_receiver
-from tests.servers import ApiServer, echo
 
 SOON = 2.0
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

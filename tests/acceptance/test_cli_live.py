@@ -6,13 +6,7 @@ import re
 import pytest
 
 from tests.command import Terminal, flow_file, get, shown
-from tests.servers import ApiServer, Reply, echo
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
+from tests.servers import Reply
 
 
 def on_terminal(flow, api, *words, **options):

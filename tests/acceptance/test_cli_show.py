@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.report.trace_view import SPAN_FIELDS, TRACE_FIELDS
-from tests.command import COMMAND, Terminal, command, environment, flow_file, get, here
+from tests.command import COMMAND, Terminal, command, environment, flow_file, get, here, needs_full_device
 from tests.servers import ApiServer, Reply, echo
 from tests.traces import CLIENT, CONSUMER, SERVER, failed_run, otlp, send, span, step, write
 
@@ -462,7 +462,7 @@ def test_a_trace_out_of_a_file_can_be_written_as_an_integration_flow(tmp_path):
     assert told.stderr == "  the trace is in flow.json\n"
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@needs_full_device
 def test_a_file_that_could_not_be_written_is_exit_3(tmp_path):
     done = show(tmp_path, write(tmp_path, failed_run()), "--trace-out", "/dev/full")
     assert done.returncode == 3

@@ -7,15 +7,8 @@ import pytest
 
 from tests.command import command, flow_file, get, here, start
 from tests.integration_flow_schema import violations
-from tests.servers import ApiServer, echo
 
 CANARY = "canary-Xq81-secret"
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 @pytest.fixture

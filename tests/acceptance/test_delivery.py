@@ -15,17 +15,10 @@ from runner.core.trace_document import read_traces
 from runner.runtime.spool import append
 from tests.command import command, environment, flow_file, get, here, start
 from tests.otlp_receiver import Say, attributes, grpc_receiver, otlp_receiver
-from tests.servers import ApiServer, echo
 
 PROTOCOLS = ["http/protobuf", "http/json", "grpc"]
 SOON = 20  # seconds for a process; the collector is given 30 for an answer, and 2 at the end of the run
 NAMES = ["GET /a", "flow-flow", "http-a"]
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 @pytest.fixture

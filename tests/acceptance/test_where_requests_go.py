@@ -17,12 +17,6 @@ __all__ = ["authority"]
 
 
 @pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
-
-
-@pytest.fixture
 def other():
     with ApiServer(echo) as server:
         yield server

@@ -12,7 +12,7 @@ from runner.runtime.policy import ProxyRouter, ProxyRules
 from runner.runtime.public_only import is_public, system_resolver
 from runner.runtime.router import HostRouter, HostRules, read_rules
 from runner.runtime.tls import TlsOptions
-from tests.servers import ApiServer, Reply, TlsServer, echo
+from tests.servers import Reply, TlsServer, echo
 
 pytestmark = pytest.mark.anyio
 PUBLIC = "93.184.216.34"
@@ -216,12 +216,6 @@ async def test_a_lookup_that_takes_too_long_ends_with_the_attempt(api):
     async with Opened(asleep, api.port) as opened:
         reply = await opened.client.send(SendRequest(Request("GET", "http://a.example/"), 0.05))
     assert (reply.phase, reply.code) == ("unsent", "http.timeout")
-
-
-@pytest.fixture
-def api():
-    with ApiServer(echo) as server:
-        yield server
 
 
 async def test_a_redirect_and_a_token_that_lead_inwards_are_refused_in_a_run(api):
