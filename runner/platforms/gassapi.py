@@ -8,16 +8,16 @@ is compared with what is there afterwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Final, Literal
 from urllib.parse import quote
 
 from runner.core.commands import Json, Request, Response
-from runner.core.document import Document, join
+from runner.core.document import Document
 from runner.platforms import react_flow
 from runner.platforms.client import Api, Done, Program, Refusal, Tell, excerpt, json_of
+from runner.platforms.differences import shortened, shown, unlike
 from runner.platforms.gassapi_rules import SERVER_CONFIG, server_steps
 from runner.platforms.steps import RECORD_KEYS
 
@@ -41,9 +41,7 @@ _CALLS: Final[dict[Verb, tuple[str, str, str]]] = {
     "duplicate": ("POST", "flow_duplicate", "/flow/{id}/duplicate"),
     "toggle": ("PUT", "flow_toggle_active", "/flow/{id}/toggle-active"),
 }
-EMPTY: Final[tuple[Json, ...]] = (None, [], {})
-MOST_LINES: Final = 20
-LONGEST_SHOWN: Final = 60
+EMPTY: Final[tuple[Json, ...]] = (None, [], {})  # PHP writes an empty object as an empty list
 _UNSTORABLE: Final = "Failed to update flow"
 _MOST_LISTED: Final = 100  # flows that the server that was seen lists
 _PATHLESS: Final = "a server that does not know paths answers with its help: leave out --paths"
@@ -296,7 +294,8 @@ def _changes(server: Server, update: Update) -> Program[Row | Refusal]:
         return before
     found = {
         name: [
-            f"{at}: {_shown(old)} -> {_shown(new)}" for at, old, new in unlike(before.get(name), value, name)
+            f"{at}: {shown(old)} -> {shown(new)}"
+            for at, old, new in unlike(before.get(name), value, name, empty=EMPTY)
         ]
         for name, value in update.body.items()
     }
@@ -364,38 +363,7 @@ def _compared(server: Server, flow: str, sent: Row, *, ui: bool) -> Program[Done
 def losses(sent: Mapping[str, Json], kept: Mapping[str, Json]) -> Iterator[str]:
     """Yield what of the fields that were sent is not there; what the platform has added is none."""
     for name, value in sent.items():
-        for at, one, other in unlike(value, kept.get(name), name):
+        for at, one, other in unlike(value, kept.get(name), name, empty=EMPTY):
             if one is not None or value is None:
                 is_gone = other is None
-                yield f"{at} was not kept" if is_gone else f"{at} was {_shown(one)} and is {_shown(other)}"
-
-
-def unlike(one: Json, other: Json, path: str) -> Iterator[tuple[str, Json, Json]]:
-    """Yield where two values differ in meaning: place, the one, the other; None where there is nothing.
-
-    PHP writes an empty object as an empty list, and a whole number without a fraction.
-    """
-    if one in EMPTY and other in EMPTY:
-        return
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            yield from unlike(one.get(key), other.get(key), join(path, key))
-    elif isinstance(one, list) and isinstance(other, list):
-        for number, pair in enumerate(zip_longest(one, other)):
-            yield from unlike(*pair, join(path, number))
-    elif one != other or isinstance(one, bool) != isinstance(other, bool):
-        yield path, one, other
-
-
-def shortened(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the first lines, and how many more there are."""
-    yield from lines[:MOST_LINES]
-    if len(lines) > MOST_LINES:
-        yield f"… and {len(lines) - MOST_LINES} more"
-
-
-def _shown(value: Json) -> str:
-    if value is None:
-        return "nothing"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+                yield f"{at} was not kept" if is_gone else f"{at} was {shown(one)} and is {shown(other)}"
