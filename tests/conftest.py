@@ -7,7 +7,9 @@ from hypothesis import settings
 
 pytest_plugins = ["tests.servers", "tests.databases"]
 
-FOREIGN_SETTING = re.compile(r"OTEL_|RUNNER_|VERSORI_|GASSAPI_|TRACE(PARENT|STATE)$|.*_PROXY$", re.IGNORECASE)
+FOREIGN_SETTING = re.compile(
+    r"OTEL_|RUNNER_|VERSORI_|GASSAPI_|DAVINCI_|NECTED_|TRACE(PARENT|STATE)$|.*_PROXY$", re.IGNORECASE
+)
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=10_000)

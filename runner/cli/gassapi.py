@@ -114,22 +114,20 @@ class Gassapi:
         self._need("--project", self.project, "or --id of one flow")
         return Operation(gassapi.list_flows(self.server, self.project))
 
-    def act(self, verb: Verb) -> Operation:
+    def act(self, verb: Verb | None) -> Operation:
         """Return how to delete, copy or switch the flow that is meant."""
+        assert verb in ("delete", "duplicate", "toggle")
         self._need("--id", self.flow, "the flow that is meant")
         named = {"name": self.options.name} if self.options.name else {}
         bodies: dict[str, Mapping[str, Json]] = {"duplicate": named, "toggle": {}}
+        programs: dict[Verb, Program[Done | Refusal]] = {
+            "delete": gassapi.delete(self.server, self.flow),
+            "duplicate": gassapi.duplicate(self.server, self.flow, named),
+            "toggle": gassapi.toggle(self.server, self.flow),
+        }
         method, path = self.server.place(verb, self.flow)
         request = self.server.api.request(method, path, gassapi.encoded(bodies.get(verb)))
-        program: Program[Done | Refusal]
-        match verb:
-            case "delete":
-                program = gassapi.delete(self.server, self.flow)
-            case "duplicate":
-                program = gassapi.duplicate(self.server, self.flow, named)
-            case "toggle":
-                program = gassapi.toggle(self.server, self.flow)
-        return Operation(program, request)
+        return Operation(programs[verb], request)
 
     def _need(self, flag: str, value: str, what: str) -> None:
         if not value:

@@ -16,7 +16,7 @@ from runner.cli.flags import (
     seconds,
     size,
 )
-from runner.cli.options_remote import add_pull, add_push, add_upload
+from runner.cli.options_remote import add_pull, add_push, add_upload, flaw_of_pull, flaw_of_push
 from runner.cli.options_runs import add_runs
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Options(argparse.Namespace):
     edited: str | None
     new_id: str | None
     file: str | None
-    act: Literal["delete", "duplicate", "toggle"] | None
+    act: Literal["delete", "duplicate", "toggle", "validate"] | None
     id: str | None
     only: str | None
     ui: bool
@@ -202,6 +202,20 @@ class Options(argparse.Namespace):
     server: str | None
     no_overwrite: bool
     names: str | None
+    env_id: str | None
+    region: str | None
+    token_url: str | None
+    variables: bool
+    versions: bool
+    flow_version: int | None
+    details: bool
+    export: bool
+    as_is: bool
+    revert: int | None
+    alias: str | None
+    deploy: bool
+    enable: bool
+    disable: bool
 
 
 class Parser(argparse.ArgumentParser):
@@ -240,7 +254,7 @@ def make_parser() -> Parser:
         ("check", "tell what is wrong with flows, without running them", _add_check),
         ("show", "show traces out of files", _add_show),
         ("convert", "write a flow in the form of another program", _add_convert),
-        ("push", "send a trace to a platform", add_push),
+        ("push", "send a trace or a flow to a platform", add_push),
         ("pull", "fetch what a platform has", add_pull),
         ("schema", "print the JSON Schema of flow documents", _add_schema),
         ("trace", "send traces out of files to OpenTelemetry", _add_trace),
@@ -552,13 +566,7 @@ def parse(argv: Sequence[str]) -> Options:
         unused = [flag for flag in ("--name", "--description") if getattr(options, flag.strip("-"))]
         if unused:
             parser.error(f"{' and '.join(unused)}: there is no file to stand in; add --trace-out")
-    if options.command == "push":
-        _check_push(parser, options)
+    flaw = {"push": flaw_of_push, "pull": flaw_of_pull}.get(options.command, lambda _: "")(options)
+    if flaw:
+        parser.error(flaw)
     return options
-
-
-def _check_push(parser: Parser, options: Options) -> None:
-    if options.act is not None and (options.file is not None or not (options.name or options.id)):
-        parser.error(f"push --{options.act} takes no FILE, and --name or --id of what is meant")
-    if options.act is None and options.file is None:
-        parser.error("push needs a FILE, or --delete")

@@ -62,10 +62,9 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _prepared(platform: Platform, options: Options) -> Operation:
-    if options.act is not None:
+    if options.file is None:
         operation = platform.act(options.act)
     else:
-        assert options.file is not None
         platform.read(options.file)
         _refuse(platform)
         operation = platform.push()

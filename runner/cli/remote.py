@@ -28,7 +28,7 @@ PLATFORMS: Final[Mapping[str, str]] = {
 }
 
 T = TypeVar("T")
-Verb: TypeAlias = Literal["delete", "duplicate", "toggle"]
+Verb: TypeAlias = Literal["delete", "duplicate", "toggle", "validate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Platform(Protocol):
     def pull(self) -> Operation:
         """Return how to fetch one thing, or the list of all."""
 
-    def act(self, verb: Verb) -> Operation:
-        """Return how to do something to what is there, without a document."""
+    def act(self, verb: Verb | None) -> Operation:
+        """Return how to do something to what is there, without a document; None: what other flags say."""
 
 
 class TracePlatform(Platform, Protocol):
@@ -134,7 +134,7 @@ def perform(
     # The limit of `run` is for the answers that a flow gets; a platform sends back all that it was sent.
     most = None if options.command == "run" else options.max_response
     http = replace(http_settings(options, environ), max_response=most or MOST_ANSWER)
-    return carry_out(program, http, told)
+    return carry_out(program, http, told, platform.masker.add)
 
 
 def done_line(done: Done) -> str:

@@ -159,11 +159,9 @@ class Versori:
             return Operation(versori.list_flows(self.api, self.project))
         return Operation(versori.pull(self.api, self.project, self.name))
 
-    def act(self, verb: Verb) -> Operation:
+    def act(self, verb: Verb | None) -> Operation:
         """Return how to delete a flow; nothing else can be done to one."""
-        if verb != "delete":
-            what = "the platform has no such thing; it can be done on gassapi"
-            self.problems.append(Problem("usage.target", f"--{verb}", what))
+        assert verb == "delete"
         self.call_it("")
         request = self.api.request("DELETE", self.project.flows(self.name))
         return Operation(versori.delete(self.api, self.project, self.name), request)

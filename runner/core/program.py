@@ -297,7 +297,9 @@ class Exchange:
             raise StepError("retry.after_too_long", message, self.plan.where)
 
 
-def token_program(spec: TokenSpec, origin: str = "") -> Generator[Command, Reply, Token | Refused]:
+def token_program(
+    spec: TokenSpec, origin: str = ""
+) -> Generator[SendRequest | Wait | Emit, Reply, Token | Refused]:
     """Ask for a client-credentials token (RFC 6749 section 4.4.2)."""
     policy = RetryPolicy(max_attempts=spec.max_attempts, unsafe=True)
     request = _token_request(spec)
@@ -349,7 +351,7 @@ def _token(reply: Answer) -> Token | Refused:
     return Refused("auth.token", message, reply.received_at, final=reply.status not in RETRIED_STATUSES)
 
 
-def _await_retry(decision: Again, answer: Answer, attempt: int) -> Generator[Command, Reply, None]:
+def _await_retry(decision: Again, answer: Answer, attempt: int) -> Generator[Wait | Emit, Reply, None]:
     shown: dict[str, str | int] = {
         names.ATTEMPT: attempt + 1,
         names.DELAY_MS: round(decision.seconds * 1000),

@@ -1,7 +1,7 @@
 """What the APIs of all platforms have in common, without doing any of it.
 
-A push or a pull is a generator, as a step is: it yields `SendRequest`, `Wait` and `Tell`, is resumed
-with the replies, and returns a `Done` or a `Refusal`. `runner.runtime.platform` performs it. A
+A push or a pull is a generator, as a step is: it yields `SendRequest`, `Wait`, `GetToken` and `Tell`, is
+resumed with the replies, and returns a `Done` or a `Refusal`. `runner.runtime.platform` performs it. A
 platform's own module says which calls are made and how its answers are read.
 """
 
@@ -15,13 +15,17 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from runner.core.commands import (
+    GetToken,
     Headers,
     Json,
     NoResponse,
+    Refused,
     Reply,
     Request,
     Response,
     SendRequest,
+    Token,
+    TokenSpec,
     Wait,
     header,
 )
@@ -33,6 +37,7 @@ T = TypeVar("T")
 MOST_ATTEMPTS: Final = 4
 # Characters of an answer that nobody can read. Whoever shows them masks them first and cuts them then.
 LONGEST_EXCERPT: Final = 20_000
+JSON: Final = "application/json"
 _POLICY: Final = RetryPolicy(MOST_ATTEMPTS, statuses=frozenset({429, *range(500, 600)}))
 
 
@@ -43,7 +48,7 @@ class Tell:
     text: str
 
 
-Ask: TypeAlias = SendRequest | Wait | Tell
+Ask: TypeAlias = SendRequest | Wait | GetToken | Tell
 Program: TypeAlias = Generator[Ask, Reply, T]
 
 
@@ -91,12 +96,17 @@ def _is_never_final(_: Response) -> bool:
     return False
 
 
+def _as_it_came(answer: Response) -> Response:
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """An API: the url before all paths, the headers of every call, and how its errors are read.
 
-    `headers` hold what proves who calls. `timeout` is seconds for one attempt. `is_final` knows answers
-    that no later attempt would change, whatever their status says.
+    `headers` hold what proves who calls, unless a `token` is to be asked for. `timeout` is seconds for one
+    attempt. `is_final` knows answers that no later attempt would change, whatever their status says;
+    `adapted` puts an answer as the others would have put it, such as a time to wait into `Retry-After`.
     """
 
     base_url: str
@@ -104,22 +114,50 @@ class Api:
     read_error: Callable[[Response], Refusal]
     timeout: float = 60.0
     is_final: Callable[[Response], bool] = _is_never_final
+    token: TokenSpec | None = None
+    adapted: Callable[[Response], Response] = _as_it_came
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> Request:
-        """Return a request; a body is JSON."""
-        kind = (("Content-Type", "application/json"),) if body is not None else ()
-        headers = (*self.headers, ("Accept", "application/json"), *kind)
+    def request(
+        self, method: str, path: str, body: bytes | None = None, *, kind: str = JSON, token: str = "[token]"
+    ) -> Request:
+        """Return a request; a body is JSON, of a media type of its own if there is one."""
+        bearer = (("Authorization", f"Bearer {token}"),) if self.token is not None else ()
+        content = (("Content-Type", kind),) if body is not None else ()
+        headers = (*self.headers, *bearer, ("Accept", JSON), *content)
         return Request(method, self.base_url.rstrip("/") + path, headers, body)
 
     def call(
-        self, method: str, path: str, body: bytes | None = None, accepted: Container[int] = range(200, 300)
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        accepted: Container[int] = range(200, 300),
+        *,
+        kind: str = JSON,
     ) -> Program[Response | Refusal]:
         """Send until there is an answer that no later attempt would change; an `accepted` one is returned.
 
         Tried again are 429, 5xx and connections that were not made; but not a POST or PATCH that the
-        server may have acted upon. A kept connection that was closed meanwhile is replaced once.
+        server may have acted upon. A kept connection that was closed meanwhile is replaced once, and so
+        is a token that has expired.
         """
-        request = self.request(method, path, body)
+        if self.token is None:
+            return (yield from self._settled(self.request(method, path, body, kind=kind), accepted))
+        rejected: str | None = None
+        while True:
+            token = yield GetToken(self.token, rejected)
+            if isinstance(token, Refused):
+                return Refusal(token.message, remedy=f"asked for at {mask_url(self.token.token_url)}")
+            if not isinstance(token, Token):
+                raise TypeError(token)
+            request = self.request(method, path, body, kind=kind, token=token.value)
+            answer = yield from self._settled(request, accepted)
+            if rejected is not None or answer.status != 401:
+                return answer
+            rejected = token.value
+
+    def _settled(self, request: Request, accepted: Container[int]) -> Program[Response | Refusal]:
+        method = request.method
         attempt = sends = 0
         while True:
             attempt += 1
@@ -128,7 +166,9 @@ class Api:
             if isinstance(reply, NoResponse) and may_resend_silently(method, reply):
                 reply = yield SendRequest(request, self.timeout, sends)
                 sends += 1
-            if not isinstance(reply, Response | NoResponse):
+            if isinstance(reply, Response):
+                reply = self.adapted(reply)
+            elif not isinstance(reply, NoResponse):
                 raise TypeError(reply)
             decision = _decide(request, reply, attempt)
             if isinstance(reply, Response) and self.is_final(reply):

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 
 import anyio
 
-from runner.core.commands import Json, Reply, SendRequest, Wait, Waited
+from runner.core import names
+from runner.core.commands import (
+    Emit,
+    GetToken,
+    Json,
+    Refused,
+    Reply,
+    SendRequest,
+    Token,
+    TokenSpec,
+    Wait,
+    Waited,
+)
 from runner.core.document import parse
+from runner.core.program import token_program
 from runner.errors import FlowError, Problem
 from runner.platforms.client import Ask, Program, Tell
 from runner.runtime.files import read_document
@@ -21,40 +35,74 @@ T = TypeVar("T")
 MOST_SETTINGS: Final = 1024 * 1024  # bytes of a token or of a tool's configuration
 
 
-def carry_out(program: Program[T], http: HttpSettings, tell: Callable[[str], None]) -> T:
+def carry_out(
+    program: Program[T],
+    http: HttpSettings,
+    tell: Callable[[str], None],
+    learn: Callable[[str], None] = lambda _: None,
+) -> T:
     """Perform the commands of a program and return what it returns; also where an event loop is running.
 
-    `tell` is called in another thread. Raises SurroundingsError for certificates that cannot be used.
+    `tell` is called in another thread, and so is `learn`, with every token that was obtained. Raises
+    SurroundingsError for certificates that cannot be used.
     """
     from anyio.from_thread import start_blocking_portal
 
     with start_blocking_portal() as portal:
-        return portal.call(_drive, program, http, tell)
+        return portal.call(_carry_out, program, http, tell, learn)
 
 
-async def _drive(program: Program[T], http: HttpSettings, tell: Callable[[str], None]) -> T:
+async def _carry_out(
+    program: Program[T], http: HttpSettings, tell: Callable[[str], None], learn: Callable[[str], None]
+) -> T:
     async with Transport(http) as transport:
-        client = HttpClient(transport)
+        return await _Performance(HttpClient(transport), tell, learn).drive(program)
+
+
+@dataclass(slots=True)
+class _Performance:
+    """Performs one program; a token is asked for once, and again only when a server rejects it."""
+
+    client: HttpClient
+    tell: Callable[[str], None]
+    learn: Callable[[str], None]
+    tokens: dict[TokenSpec, str] = field(default_factory=dict)
+
+    async def drive(self, program: Generator[Ask | Emit, Reply, T]) -> T:
         try:
             command = next(program)
             while True:
-                command = program.send(await _perform(command, client, tell))
+                command = program.send(await self._perform(command))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
+    async def _perform(self, command: Ask | Emit) -> Reply:
+        match command:
+            case SendRequest():
+                return await self.client.send(command)
+            case GetToken(spec, rejected):
+                return await self._token(spec, rejected)
+            case Wait(seconds):
+                await anyio.sleep(seconds)
+            case Tell(text):
+                self.tell(text)
+            case Emit(_, attributes):  # the token's program has nothing else to tell
+                reason = attributes[names.REASON]
+                self.tell(f"there is no token yet ({reason}); trying again")
+            case other:
+                assert_never(other)
+        return Waited(time.time())
 
-async def _perform(command: Ask, client: HttpClient, tell: Callable[[str], None]) -> Reply:
-    match command:
-        case SendRequest():
-            return await client.send(command)
-        case Wait(seconds):
-            await anyio.sleep(seconds)
-        case Tell(text):
-            tell(text)
-        case other:
-            assert_never(other)
-    return Waited(time.time())
+    async def _token(self, spec: TokenSpec, rejected: str | None) -> Token | Refused:
+        known = self.tokens.get(spec)
+        if known is not None and known != rejected:
+            return Token(known)
+        answer = await self.drive(token_program(spec))
+        if isinstance(answer, Token):
+            self.learn(answer.value)
+            self.tokens[spec] = answer.value
+        return answer
 
 
 def read_secret(path: str) -> str:

@@ -594,7 +594,7 @@ def test_a_token_may_stand_in_a_file_or_a_profile_and_is_never_shown(server, tmp
         (("push", "none.json", "--to", "gassapi", "--base-url", "http://h.example"), {"GASSAPI_TOKEN": "t"}, ["there is no file 'none.json'"]),
         (("push", "other.json", "--to", "gassapi", "--base-url", "http://h.example"), {"GASSAPI_TOKEN": "t"}, ["no flow of a known dialect"]),
         (("push", "twice.json", "--to", "gassapi", "--ui", "--base-url", "http://h.example"), {"GASSAPI_TOKEN": "t"}, ["the id 'a' is taken by steps[0]"]),
-        (("push", "--toggle", "--to", "versori", "--name", "x"), {}, ["--toggle: the platform has no such thing; it can be done on gassapi"]),
+        (("push", "--toggle", "--to", "versori", "--name", "x"), {}, ["runner: --toggle is for gassapi; not for versori"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_the_flags_is_told_before_anything_is_sent(tmp_path, words, env, told):

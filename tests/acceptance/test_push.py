@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.options import make_parser
+from runner.cli.options_remote import OWNERS, OWNERS_OF_PULL, PLATFORMS
 from tests.command import Terminal, command, flow_file, get, here, start
 from tests.emulators.versori import NO_ID, ORG, PROJECT, TOKEN, Versori
 from tests.integration_flow_schema import violations
@@ -694,3 +696,46 @@ def test_on_a_terminal_the_upload_is_told_below_the_picture(strict, tmp_path):
     assert sending.startswith("sending 3 spans, ")
     assert created == "  hello: created (3 spans)"
     assert sum("http-a" in line for line in terminal.screen) == 1
+
+
+# --- flags of others
+
+
+VALUES = {"--region": "eu", "--server": "staging", "--scheme": "JWT", "--names": "versori"}
+COMMANDS = next(one for one in make_parser()._actions if one.dest == "command").choices
+PUSHED, PULLED = (
+    {flag: one for one in COMMANDS[name]._actions for flag in one.option_strings} for name in ("push", "pull")
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "platform", "owners"),
+    [
+        (command, flag, platform, owners)
+        for command, table, theirs in (("push", OWNERS, PUSHED), ("pull", OWNERS_OF_PULL, PULLED))
+        for flag, owners in table.items()
+        for platform in PLATFORMS
+        if platform not in owners and flag in theirs
+    ],
+)
+def test_a_flag_of_another_platform_is_refused_by_its_name(tmp_path, command, flag, platform, owners):
+    value = () if PUSHED.get(flag, PULLED.get(flag)).nargs == 0 else (VALUES.get(flag, "1"),)
+    way = ("push", "x.json", "--to") if command == "push" else ("pull", "--from")
+    done = here(*way, platform, flag, *value, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{flag} is for {' and '.join(owners)}" in done.stderr
+    assert f"; not for {platform}\n" in done.stderr
+
+
+def test_all_flags_of_others_are_told_at_once(tmp_path):
+    done = here("push", "x.json", "--to", "gassapi", "--org", "x", "--names", "versori", cwd=tmp_path)
+    assert done.stderr.splitlines()[0] == (
+        "runner: --names is for versori, --org is for versori; not for gassapi"
+    )
+
+
+def test_every_flag_of_a_platform_says_whose_it_is():
+    for actions, table in ((PUSHED, OWNERS), (PULLED, OWNERS_OF_PULL)):
+        for flag in table.keys() & actions.keys():
+            assert actions[flag].help.startswith(f"{', '.join(table[flag])}: "), flag
+    assert OWNERS.keys() <= PUSHED.keys() | PULLED.keys()

@@ -1,8 +1,21 @@
 """What all platforms have in common, without a server."""
 
+from dataclasses import replace
+
 import pytest
 
-from runner.core.commands import NoResponse, Request, Response, SendRequest, Wait, Waited
+from runner.core.commands import (
+    GetToken,
+    NoResponse,
+    Refused,
+    Request,
+    Response,
+    SendRequest,
+    Token,
+    TokenSpec,
+    Wait,
+    Waited,
+)
 from runner.platforms.client import (
     Api,
     Refusal,
@@ -145,6 +158,77 @@ def test_a_redirect_is_not_followed_but_told():
 def test_a_reply_of_another_kind_is_a_bug():
     with pytest.raises(TypeError):
         play(api().call("GET", "/x"), (sent(), Waited()))
+    with pytest.raises(TypeError):
+        play(api(token=SPEC).call("GET", "/x"), (GetToken(SPEC), Waited()))
+
+
+def test_a_body_may_have_a_media_type_of_its_own():
+    body = api().request("POST", "/x", b"{}", kind="application/vnd.p.x+json")
+    assert body.headers[-1] == ("Content-Type", "application/vnd.p.x+json")
+
+
+# --- a token that is asked for
+
+SPEC = TokenSpec("https://auth.example/token", "id", "secret")
+
+
+def with_token(value):
+    return lambda command: ("Authorization", f"Bearer {value}") in command.request.headers
+
+
+def of_a_token(**more):
+    return Api(
+        "https://p.example/api",
+        (),
+        lambda found: Refusal(f"no: {found.status}", found.status),
+        token=SPEC,
+        **more,
+    )
+
+
+def test_a_token_is_asked_for_before_a_call():
+    done = play(
+        of_a_token().call("GET", "/x"), (GetToken(SPEC), Token("t1")), (with_token("t1"), answer("1"))
+    )
+    assert done == answer("1")
+    assert ("Authorization", "Bearer [token]") in of_a_token().request("GET", "/x").headers
+
+
+def test_a_token_that_is_rejected_is_replaced_once():
+    again = (
+        (GetToken(SPEC), Token("t1")),
+        (with_token("t1"), answer(status=401)),
+        (GetToken(SPEC, "t1"), Token("t2")),
+    )
+    assert play(of_a_token().call("GET", "/x"), *again, (with_token("t2"), answer("1"))) == answer("1")
+    done = play(of_a_token().call("GET", "/x"), *again, (with_token("t2"), answer(status=401)))
+    assert done == Refusal("no: 401", 401)
+
+
+def test_another_refusal_asks_for_no_new_token():
+    done = play(
+        of_a_token().call("GET", "/x"), (GetToken(SPEC), Token("t1")), (with_token("t1"), answer(status=403))
+    )
+    assert done == Refusal("no: 403", 403)
+
+
+def test_where_there_is_no_token_nothing_is_sent():
+    done = play(of_a_token().call("GET", "/x"), (GetToken(SPEC), Refused("auth.token", "no token: gone")))
+    assert done == Refusal("no token: gone", remedy="asked for at https://auth.example/token")
+
+
+def test_a_platform_may_say_in_its_own_way_how_long_to_wait():
+    def adapted(found):
+        return replace(found, headers=(("Retry-After", found.body.decode()),))
+
+    done = play(
+        api(adapted=adapted).call("PUT", "/x"),
+        (sent("PUT"), answer("7", status=429)),
+        (Tell("it answered 429; trying again in 7.0 s"), Waited()),
+        (Wait(7.0), Waited()),
+        (sent("PUT", resend=1), answer("0")),
+    )
+    assert done.status == 200
 
 
 def test_a_refusal_is_told_with_its_fields_its_details_and_what_to_do():

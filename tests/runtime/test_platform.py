@@ -1,15 +1,17 @@
 """Carrying out the programs of platforms, over real connections."""
 
+from itertools import count
+
 import anyio
 import pytest
 
-from runner.core.commands import NoResponse, Request, SendRequest, Wait
+from runner.core.commands import GetToken, NoResponse, Request, SendRequest, TokenSpec, Wait
 from runner.errors import FlowError, SurroundingsError
 from runner.platforms.client import Tell
 from runner.runtime.http import HttpSettings
 from runner.runtime.platform import carry_out, read_secret, read_settings
 from runner.runtime.tls import TlsOptions
-from tests.servers import ApiServer, echo
+from tests.servers import ApiServer, Reply, echo
 
 
 def program(url):
@@ -34,6 +36,49 @@ async def test_it_works_where_an_event_loop_is_running():
         _, answer = carry_out(program(server.url("/x")), HttpSettings(), lambda _: None)
     assert answer.status == 200
     await anyio.lowlevel.checkpoint()
+
+
+def asking(url, *rejected):
+    spec = TokenSpec(f"{url}/token", "me", "pass", max_attempts=2)
+    answers = {}
+    for number, one in enumerate(rejected):
+        answers[number] = yield GetToken(spec, one)
+    return list(answers.values())
+
+
+def carried_out(server, *rejected):
+    """Return the tokens that were got, what was told, and what was learned as a secret."""
+    told, learned = [], []
+    tokens = carry_out(asking(server.origin, *rejected), HttpSettings(), told.append, learned.append)
+    return tokens, told, learned
+
+
+def test_a_token_is_asked_for_once_and_again_when_it_is_rejected():
+    numbers = count(1)
+    with ApiServer(lambda _: Reply(body={"access_token": f"t{next(numbers)}"})) as server:
+        tokens, told, learned = carried_out(server, None, None, "t1", "t1", "t2")
+    assert [token.value for token in tokens] == ["t1", "t1", "t2", "t2", "t3"]
+    assert (told, learned) == ([], ["t1", "t2", "t3"])
+    [request, *more] = server.requests
+    assert (len(more), request.body) == (2, b"grant_type=client_credentials")
+    assert request.header("authorization") == "Basic bWU6cGFzcw=="
+
+
+def test_a_token_server_that_fails_is_asked_again_and_that_is_told():
+    with ApiServer().on(
+        "/token", Reply(503, headers=[("Retry-After", "0")]), Reply(body={"access_token": "t"})
+    ) as server:
+        tokens, told, _ = carried_out(server, None)
+    assert [token.value for token in tokens] == ["t"]
+    assert told == ["there is no token yet (503); trying again"]
+
+
+def test_a_token_that_is_refused_is_no_secret_and_is_not_kept():
+    refused = Reply(401, {"error": "invalid_client"})
+    with ApiServer().on("/token", refused, Reply(body={"access_token": "t"})) as server:
+        [first, second], _, learned = carried_out(server, None, None)
+    assert first.message == "the token server answered 401 'invalid_client' and gave no access_token"
+    assert (second.value, learned) == ("t", ["t"])
 
 
 def test_an_answer_may_not_be_larger_than_the_settings_say():
