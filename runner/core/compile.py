@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from runner.core.commands import Json
 from runner.core.compiled import (
+    NO_OUTPUTS,
     NONE,
     AuthWork,
     BodyWork,
@@ -29,7 +30,7 @@ from runner.core.model import Auth, FilePart, Flow, OAuth2Auth, Step, Until
 from runner.core.output import Output, compile_output
 from runner.core.reference import Reference, TemplateError, parse_path, spell
 from runner.core.retry import resolve_policy
-from runner.core.template import Template, Tree, compile_template, compile_tree, survey
+from runner.core.template import Grown, Template, Tree, compile_template, compile_tree, survey
 from runner.core.text import close_match
 from runner.errors import Problem, Severity
 
@@ -64,7 +65,7 @@ class _Templates(dict[str, Template]):
 
 
 class Compiler:
-    """Compiles the steps of one flow. Equal texts are compiled once, and equal settings are one object.
+    """Compiles the steps of one flow. Equal texts and parts are compiled once; equal settings are one object.
 
     Collects `problems`, and in `uses` what the step that was compiled last refers to.
     """
@@ -75,6 +76,7 @@ class Compiler:
         self.uses: list[Use] = []
         self._where = ""
         self._templates = _Templates()
+        self._grown: Grown = {}
         self._outputs: dict[tuple[str, ...], Outputs] = {}
         self._conditions: dict[tuple[str, bool], Condition] = {}
         self._urls: dict[Template, tuple[str | None, tuple[Rendered, ...]]] = {}
@@ -98,7 +100,8 @@ class Compiler:
             case "http":
                 plan.work = self._http(step)
             case "set":
-                plan.work = self._tree(step.set, "set")
+                tree = self._tree(step.set, "set")
+                plan.work = tree.value if tree.constant else tree
             case "condition" if plan.condition is not None:
                 labels = step.true_label or "true", step.false_label or "false"
                 plan.work = ConditionWork(plan.condition, *labels)
@@ -157,7 +160,7 @@ class Compiler:
             self._compiled_condition(text, f"assert[{number}]", response=True)
             for number, text in enumerate(step.assertions)
         )
-        outputs = self._read_outputs(step.outputs) if step.outputs else ()
+        outputs = self._read_outputs(step.outputs) if step.outputs else NO_OUTPUTS
         until = None if step.until is None else self._until(step.until)
         return HttpWork(terms, url, path, headers, query, body, auth, assertions, outputs, until, rendered)
 
@@ -247,7 +250,7 @@ class Compiler:
         written = (*outputs, *outputs.values())
         found = self._outputs.get(written)
         if found is None:
-            found = tuple(self._sound_outputs(outputs))
+            found = dict(self._sound_outputs(outputs))
             if len(found) == len(outputs):
                 self._outputs[written] = found
         return found
@@ -328,7 +331,7 @@ class Compiler:
 
     def _tree(self, value: Json, key: str) -> Tree:
         try:
-            tree, found = compile_tree(value, self._templates.__getitem__)
+            tree, found = compile_tree(value, self._templates.__getitem__, self._grown)
         except TemplateError:
             for place, one in survey(value, self._templates.__getitem__):
                 if isinstance(one, Template):

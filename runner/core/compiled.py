@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from runner.core.commands import Json
 from runner.core.condition import Condition
 from runner.core.graph import Graph
 from runner.core.model import Flow, StepKind
@@ -14,7 +16,9 @@ from runner.core.retry import RetryPolicy
 from runner.core.template import Template, Tree
 from runner.errors import Problem, errors_of
 
-Outputs: TypeAlias = tuple[tuple[str, Output], ...]
+Outputs: TypeAlias = Mapping[str, Output]
+
+NO_OUTPUTS: Final[Outputs] = {}
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class HttpWork:
     body: BodyWork = None
     auth: AuthWork | None = None
     assertions: tuple[Condition, ...] = ()
-    outputs: Outputs = ()
+    outputs: Outputs = field(default_factory=lambda: NO_OUTPUTS)
     until: UntilWork | None = None
     rendered: tuple[Template | Tree, ...] = ()
 
@@ -122,8 +126,8 @@ class FlowWork:
     outputs: tuple[tuple[str, Reference], ...]
 
 
-# A tree is a set step: its variables.
-Work: TypeAlias = HttpWork | ConditionWork | FlowWork | Tree | None
+# A tree is a set step: its variables; an object is one whose variables are constant.
+Work: TypeAlias = HttpWork | ConditionWork | FlowWork | Tree | dict[str, Json] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,19 +176,19 @@ class StepPlan:
         return isinstance(self.work, HttpWork) and self.work.until is not None
 
     @property
-    def output_names(self) -> tuple[str, ...] | None:
+    def output_names(self) -> Collection[str] | None:
         """The names of the outputs that the step promises, None when only the run tells."""
         match self.work:
             case HttpWork(outputs=outputs):
-                return tuple(name for name, _ in outputs)
+                return outputs.keys()
             case ConditionWork():
                 return ("result", "label")
             case FlowWork(outputs=outputs) if outputs:
                 return tuple(name for name, _ in outputs)
             case FlowWork(plan):
                 return tuple(step.id for step in plan.steps)
-            case Tree(value=values):
-                return tuple(values)
+            case Tree(value=names) | dict(names):
+                return tuple(names)
             case _:
                 return () if self.kind == "delay" else None
 

@@ -217,7 +217,7 @@ class ReferenceCheck:
     def _connect(self, step: StepPlan) -> None:
         if not self._sources:
             return
-        step.needs += tuple(one for one in self._needed if one not in step.needs)
+        step.needs = tuple(dict.fromkeys((*step.needs, *self._needed)))
         if not self.in_list_order:
             known = self.data.setdefault(step.index, [])
             known += [one for one in self._sources if one not in known]

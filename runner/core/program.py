@@ -76,7 +76,7 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
                     return (yield from _http(plan, work, scope, exchange))
                 finally:
                     attempts = exchange.attempts
-            case Tree() as values:
+            case Tree() | dict() as values:
                 return _set(plan, values, scope, terms)
             case ConditionWork() as work:
                 return (yield from _decide(plan, work, scope))
@@ -105,12 +105,13 @@ def _decide(plan: StepPlan, work: ConditionWork, scope: Scope) -> Program:
     return Outcome("succeeded", {"result": holds, "label": label}, taken=taken)
 
 
-def _set(plan: StepPlan, tree: Tree, scope: Scope, terms: RunTerms) -> Outcome:
-    values: Mapping[str, Json] = tree.render(scope, f"{plan.where}.set")
+def _set(plan: StepPlan, work: Tree | dict[str, Json], scope: Scope, terms: RunTerms) -> Outcome:
+    values: Mapping[str, Json] = work.render(scope, f"{plan.where}.set") if isinstance(work, Tree) else work
     secret = plan.extras.secret
-    if secret or tree.is_secret(scope):
-        secret |= tree.secret_keys(scope)
-        terms.masker.add(tree.secret_values(scope))
+    if isinstance(work, Tree) and work.is_secret(scope):
+        secret |= work.secret_keys(scope)
+        terms.masker.add(work.secret_values(scope))
+    if secret:
         terms.masker.add([values[name] for name in secret if name in values])
     return Outcome("succeeded", values, tainted=secret)
 
@@ -171,7 +172,7 @@ def _read_outputs(
     """Return the outputs that the answer has, and what it lacks."""
     outputs: dict[str, Json] = {}
     missing: list[str] = []
-    for name, output in work.outputs:
+    for name, output in work.outputs.items():
         try:
             outputs[name] = output.read(view)
         except Absent:

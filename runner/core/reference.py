@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from runner.core.commands import Json
@@ -71,9 +72,14 @@ def split_path(text: str) -> Reference:
     if "[" not in text:
         root, _, rest = text.partition(".")
         # A flow of 10 000 steps has as many of these, and `_make` takes half the time.
-        return Reference._make((text, root, tuple(rest.split(".")) if rest else (), False))
+        return Reference._make((text, root, _names(rest), False))
     start = min(text.find("["), text.find(".") % len(text))
     return Reference(text, text[:start], tuple(map(_segment, _SEGMENT.finditer(text, start))))
+
+
+@lru_cache(maxsize=1024)  # outputs are called the same in many steps
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(".")) if text else ()
 
 
 def _segment(match: re.Match[str]) -> str | int:

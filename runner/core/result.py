@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, overload
 
+from runner.core.actions import Spot, step_path
 from runner.core.commands import Json, Outcome, SkipReason, StepFailure, StepStatus
+from runner.core.compiled import StepPlan
 from runner.core.integration_flow import BinaryOut, IntegrationFlow
 from runner.core.redact import MASK, Masker
 from runner.core.trace import iso_time
@@ -62,6 +65,109 @@ class StepResult:
         return entry
 
 
+class StepResults(Sequence[StepResult]):
+    """How the steps of a flow ended, as it lists them; a result is made when it is asked for.
+
+    There may be 100 000 of them. Of one that is plain, what the plan tells of its step is not kept again.
+    """
+
+    __slots__ = ("_attempts", "_durations", "_listed", "_others", "_outputs", "_steps")
+
+    def __init__(self, steps: Sequence[StepPlan]) -> None:
+        self._steps = steps
+        self._outputs: list[Mapping[str, Json] | None] = [None] * len(steps)  # of plain ones
+        self._durations = array("d", [0.0]) * len(steps)
+        self._attempts = array("L", [0]) * len(steps)
+        self._others: list[StepResult] = []
+        self._listed: array[int] | None = None  # positions of plain ones, and of others, those inverted
+
+    def add(self, spot: Spot, outcome: Outcome, duration_ms: float) -> None:
+        """Keep how something ended."""
+        self._listed = None
+        if not self._is_plain(spot, outcome):
+            self._others.append(_result(spot, outcome, duration_ms))
+            return
+        index = spot.order[0]
+        self._outputs[index] = outcome.outputs
+        self._durations[index] = duration_ms
+        self._attempts[index] = outcome.attempts
+
+    def _is_plain(self, spot: Spot, outcome: Outcome) -> bool:
+        """Whether it is the first visit of one of the flow's own steps, and just succeeded."""
+        own = len(spot.order) == 2 and spot.visit == 1 and spot.type == self._steps[spot.order[0]].kind
+        return own and outcome.status == "succeeded" and not outcome.tainted
+
+    def _list(self) -> array[int]:
+        self._others.sort(key=lambda result: result.order)
+        listed = array("q")
+        rest = 0
+        for index, outputs in enumerate(self._outputs):
+            if outputs is not None:
+                listed.append(index)
+            while rest < len(self._others) and self._others[rest].order[0] == index:
+                listed.append(~rest)
+                rest += 1
+        return listed
+
+    def __len__(self) -> int:
+        if self._listed is None:
+            self._listed = self._list()
+        return len(self._listed)
+
+    @overload
+    def __getitem__(self, position: int) -> StepResult: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[StepResult]: ...
+
+    def __getitem__(self, position: int | slice) -> StepResult | Sequence[StepResult]:
+        positions = range(len(self))[position]
+        if isinstance(positions, range):
+            return tuple(map(self._at, positions))
+        return self._at(positions)
+
+    def __iter__(self) -> Iterator[StepResult]:
+        return map(self._at, range(len(self)))
+
+    def _at(self, position: int) -> StepResult:
+        assert self._listed is not None
+        index = self._listed[position]
+        if index < 0:
+            return self._others[~index]
+        plan = self._steps[index]
+        return StepResult(
+            step_path("", plan.id),
+            plan.id,
+            plan.label,
+            plan.kind,
+            "succeeded",
+            attempts=self._attempts[index],
+            duration_ms=self._durations[index],
+            outputs=self._outputs[index] or {},
+            order=(index, 1),
+        )
+
+
+def _result(spot: Spot, outcome: Outcome, duration_ms: float) -> StepResult:
+    return StepResult(
+        path=spot.path,
+        id=spot.id,
+        name=spot.name,
+        type=spot.type,
+        status=outcome.status,
+        reason=outcome.reason,
+        attempts=outcome.attempts,
+        duration_ms=duration_ms,
+        outputs=outcome.outputs,
+        error=outcome.failure,
+        visit=spot.visit,
+        detail=outcome.detail,
+        handled=outcome.handled,
+        tainted=outcome.tainted,
+        order=spot.order,
+    )
+
+
 class Trace(Protocol):
     """The spans of a run."""
 
@@ -87,7 +193,7 @@ class RunResult:
     trace_id: str
     inputs: Mapping[str, Json]
     secret_inputs: frozenset[str]
-    steps: tuple[StepResult, ...]
+    steps: Sequence[StepResult]
     outputs: Mapping[str, Mapping[str, Json]]
     failure: StepFailure | None = None
     masker: Masker = field(default_factory=Masker, repr=False, compare=False)

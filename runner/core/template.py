@@ -7,6 +7,7 @@ References and templates; SEMANTICS, Templates and conditions.
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -36,6 +37,7 @@ Mode: TypeAlias = Literal["text", "url", "json"]
 Piece: TypeAlias = str | Reference | Expression
 CompileText: TypeAlias = "Callable[[str], Template]"
 
+_MOST_GROWN: Final = 1000
 VALUE_FACTOR: Final = 16  # a rendered tree may be this many times larger than one text
 
 _PATH_IN_BRACES: Final = re.compile(rf"\{{\{{\s*+({PATH})\s*+\}}\}}")
@@ -90,14 +92,18 @@ class Template:
         self.source = source
         self._pieces = pieces
         self._components: dict[tuple[int, Component], tuple[Component, ...]] | None = None
+        self.constant = self.whole = False
+        if len(pieces) == 1:
+            self.constant = type(pieces[0]) is str
+            self.whole = not self.constant
+            if type(pieces[0]) is Reference:  # by far the most common template
+                self.references: tuple[Reference, ...] = pieces  # type: ignore[assignment]
+                return
         found: list[Reference] = []
         for piece in pieces:
             if type(piece) is not str:
                 found += operand_references(piece)  # type: ignore[arg-type]
         self.references = tuple(found)
-        first = type(pieces[0]) is str
-        self.constant = first and len(pieces) == 1
-        self.whole = not first and len(pieces) == 1
 
     @property
     def leading(self) -> str:
@@ -273,7 +279,7 @@ def compile_template(source: str) -> Template:
         if "{" in source:
             _refuse_tags(source, 0)
         return Template(source, (source,))
-    path = _PATH_IN_BRACES.fullmatch(source)  # by far the most common template
+    path = _PATH_IN_BRACES.fullmatch(source)
     if path and path[1] not in LITERALS:
         return Template(source, (_path(path[1], 0),))
     return Template(source, tuple(_pieces(source)))
@@ -296,6 +302,8 @@ class _Container:
 
 
 _Node: TypeAlias = Template | _Container
+Grown: TypeAlias = dict[bytes, tuple[_Container | None, list[Template]]]
+"""Parts of trees, marshalled, to what grew of them and the templates in them."""
 Place: TypeAlias = tuple[str | int, ...]
 
 
@@ -371,22 +379,46 @@ def _templates(node: _Node | None) -> Iterator[Template]:
         yield node
 
 
-def compile_tree(value: Json, compile_text: CompileText = compile_template) -> tuple[Tree, list[Template]]:
+def compile_tree(
+    value: Json, compile_text: CompileText = compile_template, grown: Grown | None = None
+) -> tuple[Tree, list[Template]]:
     """Compile every string of a JSON value; returns the tree and its templates that are not constant.
 
     Raises TemplateError; `survey` finds every one, with its place. `compile_text` lets the caller
-    remember equal texts.
+    remember equal texts, and `grown` remembers equal parts.
     """
     found: list[Template] = []
     if isinstance(value, str):
         template = compile_text(value)
         return (Tree(value), found) if template.constant else (Tree(value, template), [template])
-    node = _grow(value, compile_text, found, 0) if isinstance(value, (dict, list)) else None
+    node = _grow(value, compile_text, found, 0, grown) if isinstance(value, (dict, list)) else None
     return Tree(value, node), found
 
 
+def _grow_once(
+    item: dict[str, Json] | list[Json], compile_text: CompileText, found: list[Template], grown: Grown
+) -> _Container | None:
+    """Grow a part of a tree, or take what has grown of an equal one."""
+    try:
+        same = marshal.dumps(item, 2)  # much faster than to grow it
+    except ValueError:  # a value that Python code gave us may be of a class of its own
+        return _grow(item, compile_text, found, 1)
+    known = grown.get(same)
+    if known is None:
+        below: list[Template] = []
+        known = _grow(item, compile_text, below, 1), below
+        if len(grown) < _MOST_GROWN:
+            grown[same] = known
+    found += known[1]
+    return known[0]
+
+
 def _grow(
-    item: dict[str, Json] | list[Json], compile_text: CompileText, found: list[Template], depth: int
+    item: dict[str, Json] | list[Json],
+    compile_text: CompileText,
+    found: list[Template],
+    depth: int,
+    grown: Grown | None = None,
 ) -> _Container | None:
     if depth > MAX_NESTING:
         raise _too_deep()
@@ -399,12 +431,17 @@ def _grow(
         entries = enumerate(item)
     for key, one in entries:
         # Most values are constants, and cost nothing but this look.
-        if type(one) is str:
+        if isinstance(one, str):
             if "{" in one and not (template := compile_text(one)).constant:
                 found.append(template)
                 rendered.append((key, template))
-        elif isinstance(one, (dict, list)) and (node := _grow(one, compile_text, found, depth + 1)):
-            rendered.append((key, node))
+        elif isinstance(one, (dict, list)):
+            if grown is None:
+                node = _grow(one, compile_text, found, depth + 1)
+            else:
+                node = _grow_once(one, compile_text, found, grown)
+            if node is not None:
+                rendered.append((key, node))
     return _Container(item, tuple(rendered)) if rendered else None
 
 

@@ -38,7 +38,7 @@ from runner.core.program import failed, token_program
 from runner.core.progress import Progress
 from runner.core.redact import mask_fields
 from runner.core.request import FORM
-from runner.core.result import RunResult, StepResult
+from runner.core.result import RunResult, StepResults
 from runner.core.trace import SpanRecord
 from runner.errors import StepError
 from runner.runtime.files import FileSource
@@ -78,7 +78,7 @@ class EngineOptions:
 
 
 class Engine:
-    """Runs one `Progress`. `results` are the steps' results in the order of the document."""
+    """Runs one `Progress`. `results` are those of its steps so far, as the document lists them."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Engine:
         self.files = files
         self.options = options or EngineOptions()
         self.outcome: Outcome | None = None
-        self._ended: list[StepResult] = []
+        self.results = StepResults(progress.root.plan.steps)
         self._spans: dict[str, SpanRecord] = {}
         self._leaves: dict[str, anyio.CancelScope] = {}
         self._unbegun: set[str] = set()
@@ -110,12 +110,6 @@ class Engine:
         """The flow span; it exists once the run has begun."""
         assert self._root is not None
         return self._root
-
-    @property
-    def results(self) -> tuple[StepResult, ...]:
-        """The results so far, as the document lists the steps."""
-        self._ended.sort(key=lambda result: result.order)
-        return tuple(self._ended)
 
     async def run(self) -> Outcome:
         """Run to the end. Cancelled from outside, it ends every span and lets the cancellation go on."""
@@ -403,7 +397,7 @@ class Engine:
         attributes = spans.outcome_attributes(outcome, outputs=self.options.outputs and bool(spot.path))
         self.recorder.end(span, spans.outcome_status(outcome), description, attributes, at=at)
         if spot.path:
-            self._ended.append(_result(spot, outcome, span))
+            self.results.add(spot, outcome, span.duration_ms)
 
     def _now(self) -> float:
         return self.recorder.now() / 1e9
@@ -412,26 +406,6 @@ class Engine:
 def _interrupted(by: Interruption) -> Outcome:
     what = "the run was cancelled" if by == "cancelled" else "the time for it ran out"
     return Outcome("failed", failure=StepFailure(f"run.{by}", what), ended_by=by)
-
-
-def _result(spot: Spot, outcome: Outcome, span: SpanRecord) -> StepResult:
-    return StepResult(
-        path=spot.path,
-        id=spot.id,
-        name=spot.name,
-        type=spot.type,
-        status=outcome.status,
-        reason=outcome.reason,
-        attempts=outcome.attempts,
-        duration_ms=span.duration_ms,
-        outputs=outcome.outputs,
-        error=outcome.failure,
-        visit=spot.visit,
-        detail=outcome.detail,
-        handled=outcome.handled,
-        tainted=outcome.tainted,
-        order=spot.order,
-    )
 
 
 def _bodies(command: SendRequest, reply: Reply) -> dict[str, Json]:

@@ -92,13 +92,19 @@ def plan_of(flow: Flow, settings: LoadSettings | None = None) -> Plan:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from walking a growing document again and again; it holds no cycles."""
+    """Keep the garbage collector from walking a growing document again and again; it holds no cycles.
+
+    What was made meanwhile counts as old afterwards, or it would be walked all the same at once.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # the program around us has frozen nothing of its own
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -28,7 +28,7 @@ def test_equal_texts_are_compiled_once():
         *[http(f"s{n}", url="{{env.A}}/x", outputs={"x": "response.body.x"}) for n in range(3)]
     )
     assert len({id(plan.work.url) for plan in plans}) == 1
-    assert len({id(plan.work.outputs[0][1]) for plan in plans}) == 1
+    assert len({id(plan.work.outputs["x"]) for plan in plans}) == 1
     assert len({id(plan.work.terms.policy) for plan in plans}) == 1
 
 
@@ -60,7 +60,7 @@ def test_outputs_that_are_wrong_are_told_of_every_step():
     ]
     plans, problems = compiled(*steps)
     assert [problem.where for problem in problems] == ["steps[0].outputs.o", "steps[1].outputs.o"]
-    assert [[name for name, _ in plan.work.outputs] for plan in plans] == [["p"], ["p"]]
+    assert [list(plan.work.outputs) for plan in plans] == [["p"], ["p"]]
 
 
 def test_the_most_specific_retry_setting_wins_field_by_field():

@@ -141,6 +141,15 @@ def test_a_set_step_outputs_its_values_with_their_types():
     assert played.commands == []
 
 
+def test_a_constant_variable_that_is_to_be_secret_is_masked():
+    masker = Masker()
+    step = {"id": "a", "set": {"pin": "hunter2", "plain": "x"}, "secretOutputs": ["pin"]}
+    played = watch(program_of(step, masker=masker))
+    assert played.outcome.outputs == {"pin": "hunter2", "plain": "x"}
+    assert played.outcome.tainted == {"pin"}
+    assert masker.mask("hunter2 x") == "[masked] x"
+
+
 def test_a_variable_made_from_a_secret_is_secret_and_the_others_are_not():
     masker = Masker()
     step = {

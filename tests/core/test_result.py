@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.core.actions import Spot
 from runner.core.commands import Outcome, StepFailure
+from runner.core.compiled import StepPlan
 from runner.core.integration_flow import IntegrationFlow
 from runner.core.redact import MASK, Masker
-from runner.core.result import RunResult, StepResult, run_status, shown_outputs
+from runner.core.result import RunResult, StepResult, StepResults, run_status, shown_outputs
 from runner.errors import RunFailed
 
 START = 1_767_225_600_000_000_000
@@ -172,6 +174,77 @@ def test_the_trace_is_handed_on():
     ran.write_trace(written, name="n", description="d")
     ran.write_trace(written)
     assert written == [("n", "d"), (None, None)]
+
+
+# --- many steps ----------------------------------------------------------------------------------
+
+
+def spot(index, *within, kind="http", visit=1):
+    name = f"s {index}"
+    return Spot(f"s%20{index}" + "/x" * len(within), "", kind, name, name.title(), visit=visit,
+                order=(index, visit, *within))  # fmt: skip
+
+
+def results(*ended, steps=4):
+    found = StepResults([StepPlan(n, f"s {n}", f"S {n}", "http") for n in range(steps)])
+    for one, outcome, ms in ended:
+        found.add(one, outcome, ms)
+    return found
+
+
+GOOD = Outcome("succeeded", {"n": 1}, attempts=2)
+
+
+def test_results_stand_as_the_flow_lists_the_steps():
+    failure = StepFailure("x.y", "m")
+    found = results(
+        (spot(2), GOOD, 1.5),
+        (spot(1, 7), GOOD, 2.5),
+        (spot(1, 3), GOOD, 3.5),
+        (spot(0, visit=2), GOOD, 4.5),
+        (spot(0), Outcome("succeeded"), 0.5),
+        (spot(1, kind="forEach"), GOOD, 5.5),
+        (spot(3), Outcome("failed", failure=failure, handled=True), 6.5),
+    )
+    assert [(one.order, one.duration_ms) for one in found] == [
+        ((0, 1), 0.5), ((0, 2), 4.5), ((1, 1), 5.5), ((1, 1, 3), 3.5), ((1, 1, 7), 2.5), ((2, 1), 1.5), ((3, 1), 6.5),
+    ]  # fmt: skip
+    assert (len(found), found[-1].error, found[-1].handled) == (7, failure, True)
+
+
+def test_a_plain_result_says_what_any_other_does():
+    plain, secret = results(
+        (spot(0), GOOD, 1.5), (spot(1), Outcome("succeeded", {"n": 1}, tainted=frozenset("n")), 1.5)
+    )
+    assert plain == StepResult(
+        "s%200",
+        "s 0",
+        "S 0",
+        "http",
+        "succeeded",
+        attempts=2,
+        duration_ms=1.5,
+        outputs={"n": 1},
+        order=(0, 1),
+    )
+    assert secret.tainted == {"n"}
+
+
+def test_results_are_a_sequence():
+    found = results((spot(0), GOOD, 1.0), (spot(1), GOOD, 2.0), (spot(3), GOOD, 3.0))
+    assert found[1:] == (found[1], found[2])
+    assert [one.path for one in reversed(found)] == ["s%203", "s%201", "s%200"]
+    assert found[0] in found
+    with pytest.raises(IndexError):
+        found[3]
+    assert list(results()) == []
+
+
+def test_a_result_that_comes_later_is_listed_too():
+    found = results((spot(1), GOOD, 1.0))
+    assert len(found) == 1
+    found.add(spot(0), GOOD, 2.0)
+    assert [one.duration_ms for one in found] == [2.0, 1.0]
 
 
 @pytest.mark.parametrize(

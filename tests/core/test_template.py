@@ -377,6 +377,48 @@ def test_values_that_double_from_step_to_step_are_refused_before_they_take_the_m
     assert refused(double, 100).code == "limit.text"
 
 
+def test_equal_parts_of_trees_are_grown_once():
+    grown, known = {}, {}
+
+    def remembered(source):
+        return known.setdefault(source, compile_template(source))
+
+    trees = [
+        compile_tree(
+            {"n": n, "part": {"a": [1, {"b": "{{input.name}}"}]}, "plain": [n > 5]}, remembered, grown
+        )
+        for n in range(3)
+    ]
+    assert [tree.render(scope(), "body") for tree, _ in trees] == [
+        {"n": n, "part": {"a": [1, {"b": "ada"}]}, "plain": [False]} for n in range(3)
+    ]
+    assert [found for _, found in trees] == [[known["{{input.name}}"]]] * 3
+    assert [tree.place(0) for tree, _ in trees] == [("part", "a", 1, "b")] * 3
+    assert len(grown) == 2
+
+
+def test_parts_that_only_look_equal_are_not_taken_for_each_other():
+    class Shy(str):
+        __slots__ = ()
+
+        def __repr__(self):
+            return "'?'"
+
+    grown = {}
+    values = [{"x": [one]} for one in (1, 1.0, True, "1", Shy("{{input.name}}"), Shy("{{input.n}}"))]
+    found = [
+        compile_tree(value, compile_template, grown)[0].render(scope(), "body")["x"][0] for value in values
+    ]
+    assert [repr(one) for one in found] == ["1", "1.0", "True", "'1'", "'ada'", "4"]
+
+
+def test_only_so_many_parts_are_remembered():
+    grown = {}
+    for n in range(1100):
+        assert compile_tree({"x": [n]}, compile_template, grown)[0].value == {"x": [n]}
+    assert len(grown) == 1000
+
+
 def test_a_tree_tells_what_is_secret_in_it():
     tree, _ = compile_tree({"a": "{{input.password}}", "b": ["{{input.name}}"]})
     assert tree.is_secret(scope())

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -560,6 +561,7 @@ class Broken:
 
         class Root:
             interruption = None
+            plan = SimpleNamespace(steps=())
 
         self.root = Root()
 
