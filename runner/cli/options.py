@@ -293,9 +293,10 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
     add_database(parser)
     _add_env(parser)
     _add_results(parser, kept=True)
+    add_upload(parser)
     _add_connections(parser, kept=True)
     add_rate(parser)
-    parser.set_defaults(max_response=None, dry_run=False)
+    parser.set_defaults(max_response=None, max_document=None, dry_run=False)
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:

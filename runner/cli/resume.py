@@ -38,6 +38,7 @@ class ResumeCommand(RunCommand):
 
         options = self.options
         problems: list[Problem] = [*flaws(self.artefacts, []), *rate_flaws(options)]
+        self.make_upload(problems)
         env = read_env(options.env, options.env_file, self.environ, problems)
         if problems:
             raise FlowError(problems)

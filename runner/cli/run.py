@@ -100,10 +100,7 @@ class RunCommand:
         given = gather(options, self.environ)
         limits = load_settings(options)
         given.problems += flaws(self.artefacts, [options.flow])
-        if options.push is not None:
-            from runner.cli.upload import Upload
-
-            self.upload = Upload(options, self.environ, self.err, given.problems)
+        self.make_upload(given.problems)
         if given.problems:
             raise FlowError([*given.problems, *_flow_problems(options.flow, limits)])
         if not options.dry_run:
@@ -121,6 +118,13 @@ class RunCommand:
 
         self.state = LocalState(url, self.environ)
         return self.state
+
+    def make_upload(self, problems: list[Problem]) -> None:
+        """Make what pushes the trace, if that is wanted; what is wrong with its flags goes to `problems`."""
+        if self.options.push is not None:
+            from runner.cli.upload import Upload
+
+            self.upload = Upload(self.options, self.environ, self.err, problems)
 
     def make_delivery(self) -> None:
         """Make what sends spans and metrics to a collector, if that is wanted; raises FlowError."""

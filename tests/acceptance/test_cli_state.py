@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.command import command, flow_file, get, here, start
+from tests.emulators.versori import ORG, PROJECT, TOKEN, Versori
 from tests.integration_flow_schema import violations
 
 CANARY = "canary-Xq81-secret"
@@ -36,12 +37,12 @@ def killed(tmp_path, api, state):
     process.kill()
     process.communicate()
     gate.release()
-    return lambda *more: here(*more, "--state", url, cwd=tmp_path, **environ)
+    return lambda *more, **env: here(*more, "--state", url, cwd=tmp_path, **environ, **env)
 
 
 def test_a_killed_run_goes_on_and_repeats_only_what_was_in_flight(tmp_path, api, killed):
     done = killed("resume", "k", "--trace-out", "t.json")
-    assert (done.returncode, done.stderr) == (0, done.stderr)
+    assert done.returncode == 0, done.stderr
     assert [request.path for request in api.requests] == ["/first", "/slow", "/slow", "/last"]
     trace = json.loads((tmp_path / "t.json").read_text())
     assert violations(trace) == []
@@ -50,6 +51,17 @@ def test_a_killed_run_goes_on_and_repeats_only_what_was_in_flight(tmp_path, api,
     assert (again.returncode, "has ended: succeeded" in again.stderr) == (2, True)
     stored = killed("runs", "trace", "k")
     assert json.loads(stored.stdout) == trace
+
+
+def test_the_trace_of_a_resumed_run_is_pushed(killed):
+    with Versori() as platform:
+        target = ("--push", "versori", "--push-url", platform.api, "--org", ORG, "--project", PROJECT)
+        refused = killed("resume", "k", *target, "--names", "versori")
+        assert (refused.returncode, "VERSORI_TOKEN" in refused.stderr) == (2, True)
+        done = killed("resume", "k", *target, VERSORI_TOKEN=TOKEN)
+    assert done.returncode == 0, done.stderr
+    assert "flow: created (7 spans)" in done.stdout
+    assert [span["name"] for span in platform.flows["flow"]["spans"]].count("flow-flow") == 1
 
 
 def test_runs_are_listed_shown_counted_and_deleted(killed):
