@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runner.core.actions import Close, Finish, Open, Start
+from runner.core.answers import Answers
 from runner.core.commands import (
     Emit,
     FileContent,
     GetToken,
     ReadFile,
     Response,
+    RunScript,
     SendRequest,
     Token,
     Wait,
@@ -27,6 +29,7 @@ from runner.core.redact import Masker
 from runner.core.request import RunTerms
 from runner.core.scope import RunValues, Scope, SecretNames
 from runner.platforms import read
+from runner.runtime.script import run_now
 
 
 def play(program, *script):
@@ -91,13 +94,15 @@ class Stage:
     budget: int | None = None
     read: Callable | None = None
     hold: set[str] = field(default_factory=set)
+    given: Answers = field(default_factory=Answers)
 
     def __post_init__(self):
         self.plan = build_plan(self.flow, self.read)
         assert not self.plan.errors, [str(problem) for problem in self.plan.errors]
         self.masker = Masker()
         scope = Scope(inputs=self.inputs, env=self.env, run=RunValues("run"), secret=SecretNames())
-        self.progress = Progress(self.plan, scope, RunTerms("run", self.masker), step_budget=self.budget)
+        terms = RunTerms("run", self.masker, answers=self.given)
+        self.progress = Progress(self.plan, scope, terms, step_budget=self.budget)
         self.started: list[str] = []
         self.opened: list[str] = []
         self.closed: dict[str, object] = {}
@@ -190,6 +195,8 @@ class Stage:
                 return FileContent(f"content of {path}".encode())
             case GetToken():
                 return Token("token-1")
+            case RunScript():
+                return run_now(command)
         raise AssertionError(command)
 
     def _answer(self, spot, request):

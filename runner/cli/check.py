@@ -9,6 +9,7 @@ from typing import Final
 from runner.cli.given import folder_flaws, load_settings, read_env
 from runner.cli.options import Options
 from runner.cli.output import once, outputs, problem_line
+from runner.core.answers import listed
 from runner.core.commands import Json
 from runner.core.compiled import Plan
 from runner.core.model import Flow
@@ -114,6 +115,7 @@ def needed(plan: Plan) -> list[str]:
         *(f"--header '{name}: …'" for name in plan.needs.headers),
         *(f"-i {name}=…" for name in plan.needs.inputs),
         *(f"-i {name}=… or -e {name}" for name in plan.needs.flat),
+        *(f"--{flag} FILE with {', '.join(ids)}" for flag, ids in listed(plan).items()),
     ]
 
 

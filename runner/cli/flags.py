@@ -39,6 +39,16 @@ def add_rate(parser: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def add_scripted(parser: argparse._ActionsContainer) -> None:
+    """Add what says how nodes end that only their platform can run."""
+    form = "one JSON object: node id (or type) to {output} or {error}, or a list with one per visit"
+    parser.add_argument("--answers", metavar="FILE", help=f"what a person enters or chooses: {form}")
+    parser.add_argument("--stubs", metavar="FILE", help="what services give, in the same form")
+    parser.add_argument(
+        "--recorded", action="store_true", help="replay what the document has recorded of such nodes"
+    )
+
+
 def seconds(text: str) -> float:
     """Read a time."""
     try:

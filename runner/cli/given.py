@@ -38,6 +38,8 @@ class Given:
     env: dict[str, str] = field(default_factory=dict)
     secret: frozenset[str] = frozenset()
     headers: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Json] = field(default_factory=dict)
+    stubs: dict[str, Json] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -49,6 +51,9 @@ def gather(options: Options, environ: Mapping[str, str]) -> Given:
         _read_inputs(options, given)
     given.env = read_env(options.env, options.env_file, environ, given.problems)
     _take_secrets(options, environ, given)
+    limit = options.max_document or MAX_BYTES
+    given.answers = _scripted("--answers", options.answers, limit, given.problems)
+    given.stubs = _scripted("--stubs", options.stubs, limit, given.problems)
     for text in options.header:
         _add_header(text, given)
     given.problems += _flaws(options)
@@ -70,7 +75,7 @@ def _check_stdin(options: Options, problems: list[Problem]) -> None:
 def _read_inputs(options: Options, given: Given) -> None:
     if options.inputs is not None:
         try:
-            given.inputs |= _inputs_file(options.inputs, options.max_document or MAX_BYTES)
+            given.inputs |= _object_file(options.inputs, options.max_document or MAX_BYTES)
         except FlowError as error:
             given.problems += _under(f"--inputs {options.inputs}", error)
     for text in options.input:
@@ -94,7 +99,18 @@ def _read_inputs(options: Options, given: Given) -> None:
         given.text.add(name)
 
 
-def _inputs_file(path: str, max_bytes: int) -> dict[str, Json]:
+def _scripted(flag: str, path: str | None, limit: int, problems: list[Problem]) -> dict[str, Json]:
+    """Return the outcomes that a file has for nodes that only their platform runs."""
+    if path is None:
+        return {}
+    try:
+        return _object_file(path, limit)
+    except FlowError as error:
+        problems += _under(f"{flag} {path}", error)
+        return {}
+
+
+def _object_file(path: str, max_bytes: int) -> dict[str, Json]:
     name = "<stdin>" if path == "-" else path
     value = load_json(_text_of(read_document(path, max_bytes), name), name, MAX_DEPTH)
     if not isinstance(value, dict):

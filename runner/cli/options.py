@@ -10,6 +10,7 @@ from runner.cli.flags import (
     TYPE_CHECKING,
     add_database,
     add_rate,
+    add_scripted,
     add_tls,
     count,
     milliseconds,
@@ -131,6 +132,9 @@ class Options(argparse.Namespace):
     env_file: list[str]
     secret: list[str]
     header: list[str]
+    answers: str | None
+    stubs: str | None
+    recorded: bool
     base_url: str | None
     run_id: str | None
     state: str | None
@@ -328,6 +332,7 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
         "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header for {{headers.NAME}}"
     )
     group.add_argument("--base-url", metavar="URL", help="put before urls that start with /")
+    add_scripted(group)
     group.add_argument("--run-id", metavar="ID", help="the run's id (default: a new ULID)")
     _add_dialect(group)
     _add_folders(group)

@@ -48,6 +48,14 @@ PROBLEMS: Final[dict[str, str]] = {
     "flow.unreadable": "A flow that was not loaded from a file cannot run other flows.",
     "flow.cycle": "A flow runs itself, directly or through others.",
     "flow.depth": "Flows that run flows are nested too deeply.",
+    # nodes that only their platform runs, and what is given for them
+    "external.unanswered": "Nothing says how a node ends that only its platform can run.",
+    "external.shape": "What is given for a node is no outcome.",
+    "external.unknown": "An outcome is given that no node needs.",
+    "davinci.needs_input": "A node waits for a person, and there is no answer for it.",
+    "davinci.unsupported_node": "Only DaVinci can run a node, and there is no stub for it.",
+    "nected.unsupported_node": "Only Nected can run a node, and there is no stub for it.",
+    "nected.no_recorded_output": "A node has no recorded output, and there is no stub for it.",
     # steps
     "step.required": "A step lacks a field that it must have.",
     "step.id": "An id has characters that references cannot have.",
@@ -204,6 +212,14 @@ STEP_ERRORS: Final[dict[str, str]] = {
     "limit.response": "The answer is larger than the limit allows.",
     "auth.token": "The token server gave no token.",
     "retry.after_too_long": "The server asks to wait longer than retry.maxRetryAfter.",
+    # scripts and scripted outcomes
+    "script.no_engine": "There is no JavaScript engine; the extra js has one.",
+    "script.failed": "A script threw, cannot be read, or never ends.",
+    "script.time": "A script took longer than its second.",
+    "script.memory": "A script needed more memory than it may have.",
+    "external.unanswered": "Nothing says how a node ends that only its platform can run.",
+    "external.exhausted": "A node was visited more often than there are outcomes for it.",
+    "external.failed": "The scripted outcome of a node is a failure.",
     # judging
     "assert.failed": "An assertion does not hold.",
     "until.exhausted": "The condition did not come true in as many polls as allowed.",

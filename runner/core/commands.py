@@ -97,6 +97,17 @@ class ReadFile:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """Run JavaScript and wait for its value: what `module.exports` returns, else its last expression.
+
+    The function is called with `argument`; both are JSON. There is no I/O.
+    """
+
+    code: str
+    argument: Json = None
+
+
 @dataclass(slots=True)
 class Emit:
     """Put an event on the step's span."""
@@ -105,7 +116,7 @@ class Emit:
     attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
-Command: TypeAlias = SendRequest | Wait | GetToken | ReadFile | Emit
+Command: TypeAlias = SendRequest | Wait | GetToken | ReadFile | RunScript | Emit
 
 
 @dataclass(slots=True)
@@ -163,6 +174,14 @@ class FileContent:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """The value of a script."""
+
+    value: Json
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A command could not be carried out: a code of STEP_ERRORS and a message.
 
@@ -175,7 +194,7 @@ class Refused:
     final: bool = False
 
 
-Reply: TypeAlias = Response | NoResponse | Waited | Token | FileContent | Refused
+Reply: TypeAlias = Response | NoResponse | Waited | Token | FileContent | Computed | Refused
 
 StepStatus = Literal["succeeded", "failed", "skipped"]
 SkipReason = Literal["condition", "upstream", "unreached"]
@@ -196,7 +215,9 @@ class Outcome:
 
     `taken` is what its outgoing edges ask for besides done, success and failure: ``true``,
     ``false`` or ``case:<id>``. `tainted` names the outputs that were made from a secret, `missing` tells
-    of declared outputs that there was nothing for.
+    of declared outputs that there was nothing for. `left` is what the step leaves in its flow for the
+    programs of a platform's nodes, however it ended: `Scope.left`. `source` says where a scripted outcome
+    is from.
     """
 
     status: StepStatus
@@ -210,6 +231,8 @@ class Outcome:
     tainted: frozenset[str] = frozenset()
     ended_by: Literal["cancelled", "timed_out"] | None = None
     missing: tuple[str, ...] = ()
+    left: Mapping[str, Json] = field(default_factory=dict)
+    source: str = ""
 
 
 Program: TypeAlias = Generator[Command, Reply, Outcome]

@@ -16,6 +16,7 @@ from runner.core.compiled import (
     ConditionWork,
     Extras,
     FileWork,
+    ForeignWork,
     FormWork,
     HttpTerms,
     HttpWork,
@@ -89,6 +90,8 @@ class Compiler:
         """Compile one step; what is wrong with it goes to `problems`, and what is right is compiled."""
         self.uses = []
         self._where = f"steps[{index}]"
+        if step.id in self.flow.works:
+            return self._foreign(index, step)
         kind = step.kind
         is_usual = vars(step).keys() <= USUAL_OF.get(kind, USUAL)
         plan = StepPlan(index, step.id, step.name or step.id, kind)
@@ -102,6 +105,8 @@ class Compiler:
             case "set":
                 tree = self._tree(step.set, "set")
                 plan.work = tree.value if tree.constant else tree
+            case "external":
+                plan.work = step.external
             case "condition" if plan.condition is not None:
                 labels = step.true_label or "true", step.false_label or "false"
                 plan.work = ConditionWork(plan.condition, *labels)
@@ -109,6 +114,11 @@ class Compiler:
         if not is_usual:
             self._check_keys(step)
         return plan
+
+    def _foreign(self, index: int, step: Step) -> StepPlan:
+        """Return the plan of another platform's node, whose work its reader has made."""
+        work: ForeignWork = self.flow.works[step.id]
+        return StepPlan(index, step.id, step.name or step.id, work.kind, work)
 
     def flow_work(self, step: Step) -> tuple[Tree | None, tuple[tuple[str, Reference], ...]]:
         """Compile what a flow step, compiled last, gives to the flow and takes from it."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from runner.core.commands import Json
+from runner.core.commands import Json, Outcome, Program
 from runner.core.condition import Condition
 from runner.core.graph import Graph
-from runner.core.model import Flow, StepKind
+from runner.core.model import External, Flow, StepKind
 from runner.core.output import Output
 from runner.core.reference import Reference
 from runner.core.retry import RetryPolicy
+from runner.core.scope import Scope
 from runner.core.template import Template, Tree
 from runner.errors import Problem, errors_of
 
@@ -119,15 +120,45 @@ class ConditionWork:
 
 @dataclass(slots=True)
 class FlowWork:
-    """A flow run as a step; `outputs` are (name, place among the flow's outputs)."""
+    """A flow run as a step; `outputs` are (name, place among the flow's outputs).
+
+    `ends` makes the step's outcome of the flow's, its scope and the step's id, where a platform has its way.
+    """
 
     plan: Plan
-    inputs: Tree | None
+    inputs: Given | None
     outputs: tuple[tuple[str, Reference], ...]
+    ends: Callable[[Outcome, Scope, str], Outcome] | None = None
+
+
+class Given(Protocol):
+    """What a flow step gives to its flow; a `Tree` in our own format."""
+
+    def render(self, scope: Scope, where: str) -> Json:
+        """Return the inputs by name; raises StepError."""
+
+    def secret_keys(self, scope: Scope) -> frozenset[str]:
+        """Return the names of those that are made from a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignWork:
+    """What a node of another platform does: `program(plan, scope, terms, path, visit)`, made by its reader.
+
+    `external` is given for a node that needs a scripted outcome, `env` are the env values that it uses.
+    One that runs a flow of the bundle has `given` and `ends` instead of a program.
+    """
+
+    kind: StepKind
+    program: Callable[..., Program] | None = None
+    external: External | None = None
+    env: tuple[str, ...] = ()
+    given: Given | None = None
+    ends: Callable[[Outcome, Scope, str], Outcome] | None = None
 
 
 # A tree is a set step: its variables; an object is one whose variables are constant.
-Work: TypeAlias = HttpWork | ConditionWork | FlowWork | Tree | dict[str, Json] | None
+Work: TypeAlias = HttpWork | ConditionWork | FlowWork | ForeignWork | External | Tree | dict[str, Json] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +205,13 @@ class StepPlan:
     def is_polling(self) -> bool:
         """Whether the step is sent until a condition holds."""
         return isinstance(self.work, HttpWork) and self.work.until is not None
+
+    @property
+    def external(self) -> External | None:
+        """What the step needs a scripted outcome for."""
+        if isinstance(self.work, ForeignWork):
+            return self.work.external
+        return self.work if isinstance(self.work, External) else None
 
     @property
     def output_names(self) -> Collection[str] | None:

@@ -20,13 +20,23 @@ class Arc(NamedTuple):
     """An edge out of a step: to the step `target`, taken `when`, deciding the `group` of its join.
 
     `when` has two words more than a document: ``decided`` (always, once the source has ended: a
-    data edge) and ``depends`` (`dependsOn`). `declared` tells edges of the document from list order.
+    data edge) and ``depends`` (`dependsOn`). `declared` tells edges of the document from list order;
+    `gate` is the gate that an edge into an `each` join helps to open, NOWHERE for one that fires alone.
     """
 
     target: int
     when: str
     group: Join
     declared: bool
+    gate: int = NOWHERE
+
+
+@dataclass(slots=True)
+class Gate:
+    """Edges that fire together: when `all` or `any` of their `sources` have taken theirs."""
+
+    join: Join
+    sources: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -43,6 +53,7 @@ class Graph:
     any_in: dict[int, int] = field(default_factory=dict)
     arcs: dict[int, list[Arc]] = field(default_factory=dict)
     each: frozenset[int] = frozenset()
+    gates: list[Gate] = field(default_factory=list)
     max_visits: dict[int, int] = field(default_factory=dict)
 
     def add(self, source: int, arc: Arc) -> None:
@@ -119,7 +130,7 @@ def build_graph(wiring: Wiring) -> Graph:
     size = len(wiring.steps)
     graph = Graph(size, array("i", [NOWHERE]) * size, array("i", [0]) * size)
     listed = {positions[edge.target] for edge in flow.edges if edge.target in positions}
-    each = {positions.get(edge.target) for edge in flow.edges if edge.join == "each"}
+    each = {positions.get(edge.target) for edge in flow.edges if edge.join == "each" and edge.gate is None}
     each |= {node for node, step in written.items() if step.join == "each"}
     graph.each = frozenset(listed & each)
     graph.max_visits = {node: (node in written and written[node].max_visits) or 1 for node in graph.each}
@@ -148,6 +159,7 @@ def _chain(graph: Graph, listed: set[int]) -> None:
 
 def _add_edges(graph: Graph, wiring: Wiring) -> None:
     known: set[tuple[int, Arc]] = set()
+    gates: dict[tuple[int, str], int] = {}
     positions, problems = wiring.positions, wiring.problems
     for number, edge in enumerate(wiring.flow.edges):
         where = f"edges[{number}]"
@@ -164,7 +176,13 @@ def _add_edges(graph: Graph, wiring: Wiring) -> None:
             problems.append(Problem("edge.when", f"{where}.when", what))
         joined = wiring.written[target].join if target in wiring.written else None
         group: Join = "each" if target in graph.each else edge.join or joined or "any"
-        arc = Arc(target, edge.when, group, declared=True)
+        gate = NOWHERE
+        if group == "each" and edge.gate is not None:
+            gate = gates.setdefault((target, edge.gate), len(gates))
+            if gate == len(graph.gates):
+                graph.gates.append(Gate(edge.join or "any"))
+            graph.gates[gate].sources.add(source)
+        arc = Arc(target, edge.when, group, declared=True, gate=gate)
         if (source, arc) not in known:
             known.add((source, arc))
             graph.add(source, arc)

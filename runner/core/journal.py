@@ -20,7 +20,7 @@ from runner.core.commands import Json, Outcome, StepFailure
 from runner.core.compile import Compiler
 from runner.core.compiled import FlowWork, Plan
 from runner.core.integration_flow import read
-from runner.core.model import Flow, Step
+from runner.core.model import UNSET, Flow, Step
 from runner.core.plan import ReadFlow
 from runner.core.trace import SpanRecord
 
@@ -31,7 +31,7 @@ SHAPING: Final = {
     "method": "method", "url": "url", "query": "query", "headers": "headers", "body": "body", "form": "form",
     "multipart": "multipart", "bodyFile": "body_file", "auth": "auth", "expectedStatus": "expected_status",
     "assert": "assert_", "outputs": "outputs", "forEach": "for_each", "until": "until", "set": "set",
-    "flow": "flow", "inputs": "inputs", "condition": "condition",
+    "flow": "flow", "inputs": "inputs", "condition": "condition", "external": "external",
 }  # fmt: skip
 OUTSIDE: Final = ("input", "env")
 LONGEST_SHOWN: Final = 80
@@ -52,7 +52,7 @@ class Row:
         """Return what is written besides path, seq and kind, as JSON text."""
         outcome = self.outcome
         shown: dict[str, Json] = {"status": outcome.status}
-        for key in ("outputs", "reason", "detail", "attempts", "taken", "handled"):
+        for key in ("outputs", "reason", "detail", "attempts", "taken", "handled", "left", "source"):
             if value := getattr(outcome, key):
                 shown[key] = value
         if outcome.failure is not None:
@@ -147,7 +147,9 @@ def _keys(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: Json) -> Json:
-    return dict(value) if isinstance(value, Mapping) else asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return None if value is UNSET else asdict(value)
 
 
 def misfits(

@@ -24,6 +24,9 @@ KINDS: Final[dict[str, dict[str, Kind]]] = {
         "delay": Kind("run", "A step with `delay` or `duration` alone: waits."),
         "set": Kind("run", "A step with `set`: makes variables."),
         "flow": Kind("run", "A step with `flow`: runs another file."),
+        "external": Kind(
+            "run", "A step with `external`, a node that only its platform runs: by `--answers` or `--stubs`."
+        ),
         "endpoint": Kind("refused", "A step that only names a saved endpoint, which the platform knows."),
         "tests": Kind("kept", "Test scripts of a step; `assert` is run instead."),
     },

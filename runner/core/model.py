@@ -23,7 +23,7 @@ from runner.errors import Problem
 CAMEL = ConfigDict(alias_generator=to_camel, extra="ignore", arbitrary_types_allowed=True)
 SNAKE = ConfigDict(extra="ignore")
 
-StepKind = Literal["http", "condition", "delay", "set", "flow", "external"]
+StepKind = Literal["http", "condition", "delay", "set", "flow", "script", "external"]
 Join = Literal["all", "any", "each"]
 
 
@@ -147,9 +147,28 @@ class FilePart:
     content_type: Annotated[str | None, key("Media type; guessed from the name by default.")] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """A node that only its platform can run: its outcome comes from a file, or from a recording."""
+
+    __pydantic_config__ = CAMEL
+
+    platform: Annotated[str, key("The platform that the node comes from.")] = ""
+    type: Annotated[str, key("What the node is there; outcomes may be given for all nodes of a type.")] = ""
+    ask: Annotated[
+        Literal["answers", "stubs"],
+        key("Who decides: a person (`answers`) or a service (`stubs`). Default `stubs`."),
+    ] = "stubs"
+    fields: Annotated[tuple[str, ...], key("Names of the outputs that are asked for.")] = ()
+    recorded: Annotated[
+        Json, key("The outcome that is replayed with `--recorded`; an `output` or `error`.")
+    ] = UNSET
+    source: Annotated[Json, key("The node as it was.")] = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step. Its kind follows from its keys: HTTP, condition, delay, set or flow.
+    """One step. Its kind follows from its keys: HTTP, condition, delay, set, flow or external.
 
     One that was read (`Step.of`) holds nothing but what was given: the class has the rest.
     """
@@ -239,6 +258,10 @@ class Step:
         None
     )
     inputs: Annotated[dict[str, Json] | None, key("Inputs of the flow that is run; templates.")] = None
+    external: Annotated[
+        External | None,
+        key("A node of another platform, kept as it was; `--answers` or `--stubs` say how it ends."),
+    ] = None
     for_each: Annotated[
         str | list[Json] | None,
         key(
@@ -297,6 +320,8 @@ class Step:
         """What the step does, by its shape."""
         if self.flow is not None:
             return "flow"
+        if self.external is not None:
+            return "external"
         if self.url is not None or self.method is not None or self._endpoint:
             return "http"
         if self.set is not None:
@@ -402,6 +427,13 @@ class Edge:
         ),
     ] = "done"
     join: Annotated[Join | None, key("Join of the edge's group on its target; default `any`.")] = None
+    gate: Annotated[
+        str | None,
+        key(
+            "Into a step with `join: each`: edges of the same gate open it together, `all` or `any` of them"
+            " by their own `join`, and again when their sources have run again."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,6 +492,8 @@ class Flow:
     false for a patch, which may be pushed and not run. `home` is the folder that the flow may read
     files from (empty: none), `source` the flow's file below it; `prefix` is the way to the flow's data
     inside the document, and `problems` what was found while reading it, but for its `steps`.
+    A reader of another platform gives in `works` what its nodes do (`runner.core.compiled.ForeignWork` by
+    step id), and in `bundle` the flows that are run as steps and stand in the same document.
     """
 
     name: str = ""
@@ -477,6 +511,8 @@ class Flow:
     source: str = ""
     document: Document | None = None
     problems: tuple[Problem, ...] = ()
+    works: Mapping[str, Any] = field(default_factory=_nothing)
+    bundle: Mapping[str, Flow] = field(default_factory=_nothing)
 
     @property
     def label(self) -> str:

@@ -88,6 +88,8 @@ FAILURE_HANDLED: Final = "runner.failure.handled"
 DELAY_MS: Final = "runner.delay_ms"
 ATTEMPT: Final = "runner.attempt"
 REASON: Final = "runner.reason"
+EXTERNAL_SOURCE: Final = "runner.external.source"
+LOGGED: Final = "runner.logged."
 
 ATTRIBUTES: Final[dict[str, str]] = {
     TASK_ID: "The id of the step; on the flow span the name of the flow.",
@@ -155,6 +157,8 @@ ATTRIBUTES: Final[dict[str, str]] = {
     FAILURE_HANDLED: "True when the flow itself deals with the failure, so that it does not fail the run.",
     DELAY_MS: "How long is waited, in milliseconds, on the event that announces it.",
     ATTEMPT: "The number of the attempt that an event is about, counted from 1.",
+    EXTERNAL_SOURCE: "Where the scripted outcome of the step is from: answer, stub or recording.",
+    LOGGED + "<name>": "What the flow logs about itself, on the event that tells of it.",
     REASON: "Why the thing that an event tells of was done or left.",
 }
 
@@ -168,6 +172,7 @@ EVENT_RATE_WAIT: Final = "rate.wait"
 EVENT_OUTPUT_MISSING: Final = "output.missing"
 EVENT_TOKEN_REFRESHED: Final = "token.refreshed"
 EVENT_BRANCH_TAKEN: Final = "branch.taken"
+EVENT_OUTCOME_LOGGED: Final = "outcome.logged"
 
 EVENTS: Final[dict[str, str]] = {
     EVENT_EXCEPTION: "The step failed; carries exception.type and exception.message, once per failure.",
@@ -179,6 +184,7 @@ EVENTS: Final[dict[str, str]] = {
     EVENT_OUTPUT_MISSING: "A declared output was not in the answer.",
     EVENT_TOKEN_REFRESHED: "The server refused the access token and another one was fetched.",
     EVENT_BRANCH_TAKEN: "A decision was made; runner.condition.label names the branch.",
+    EVENT_OUTCOME_LOGGED: "The flow says how far it came, in runner.logged.<name>.",
 }
 
 # --- metrics: HTTP client conventions, and the proposed workflow ones ------------------------------

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from runner.core.commands import Json
 from runner.core.compile import BASE_URL, UNTIL, Compiler, Use
-from runner.core.compiled import FlowWork, Needs, Plan, StepPlan
+from runner.core.compiled import FlowWork, ForeignWork, Needs, Plan, StepPlan
 from runner.core.condition import Condition
 from runner.core.graph import Graph, Wiring, build_graph
 from runner.core.inputs import check_fields
@@ -62,6 +62,9 @@ class _Planner:
                 self.written[index] = step
             if step.flow is not None:
                 self._resolve(plan, step, step.flow)
+            elif isinstance(plan.work, ForeignWork):
+                for name in plan.work.env:
+                    self.references.needs.env.setdefault(name, plan.where)
             if self.compiler.uses:
                 self.references.check(plan, self.compiler.uses)
         self.references.finish()
@@ -93,7 +96,8 @@ class _Planner:
 
     def _resolve(self, step: StepPlan, written: Step, path: str) -> None:
         """Plan the flow that a step runs, and compare what the two give each other."""
-        inputs, outputs = self.compiler.flow_work(written)
+        foreign = step.work if isinstance(step.work, ForeignWork) else None
+        inputs, outputs = self.compiler.flow_work(written) if foreign is None else (foreign.given, ())
         try:
             plan = self._inner(path)
         except StepError as error:
@@ -102,15 +106,18 @@ class _Planner:
             self.problems.extend(error.problems)
         else:
             given = written.inputs or {}
-            step.work = FlowWork(plan, inputs, outputs)
+            step.work = FlowWork(plan, inputs, outputs, foreign.ends if foreign is not None else None)
             self.problems.extend(plan.problems)
             self.problems.extend(_interface(step, step.work, given))
             self.inherited[step.index] = plan.needs, given
 
     def _inner(self, path: str) -> Plan:
-        if self.read is None or not self.flow.home:
+        inner = self.flow.bundle.get(path)
+        if inner is None and (self.read is None or not self.flow.home):
             raise StepError("flow.unreadable", "a flow that names other flows must be loaded from a file")
-        inner = self.read(path, self.flow)
+        if inner is None:
+            assert self.read is not None
+            inner = self.read(path, self.flow)
         if inner.source in self.inside:
             loop = " -> ".join((*self.inside[self.inside.index(inner.source) :], inner.source))
             raise StepError("flow.cycle", f"the flow runs itself: {loop}")

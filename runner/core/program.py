@@ -12,6 +12,7 @@ from urllib.parse import quote_plus, urlencode
 from runner.core import names
 from runner.core.commands import (
     Command,
+    Computed,
     Emit,
     Headers,
     Json,
@@ -22,6 +23,7 @@ from runner.core.commands import (
     Reply,
     Request,
     Response,
+    RunScript,
     SendRequest,
     StepFailure,
     Token,
@@ -29,7 +31,8 @@ from runner.core.commands import (
     Wait,
     header,
 )
-from runner.core.compiled import ConditionWork, HttpWork, StepPlan
+from runner.core.compiled import ConditionWork, ForeignWork, HttpWork, StepPlan
+from runner.core.model import External
 from runner.core.output import Absent, ResponseView
 from runner.core.redact import MASK, Masker
 from runner.core.reference import Reference
@@ -62,8 +65,11 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 Answer: TypeAlias = Response | NoResponse
 
 
-def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Program:
-    """Return the program of a leaf. Its failures are outcomes, never exceptions."""
+def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str, visit: int = 1) -> Program:
+    """Return the program of a leaf. Its failures are outcomes, never exceptions.
+
+    `visit` counts the visits of a step with a scripted outcome.
+    """
     attempts = 0
     try:
         if plan.extras.delay:
@@ -80,6 +86,10 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
                 return _set(plan, values, scope, terms)
             case ConditionWork() as work:
                 return (yield from _decide(plan, work, scope))
+            case External():
+                return terms.answers.outcome(plan, visit, terms.masker)
+            case ForeignWork(program=program) if program is not None:
+                return (yield from program(plan, scope, terms, path, visit))
             case _:
                 return Outcome("succeeded")
     except StepError as error:
@@ -89,6 +99,22 @@ def step_program(plan: StepPlan, scope: Scope, terms: RunTerms, path: str) -> Pr
 def failed(code: str, message: str, where: str, attempts: int = 0) -> Outcome:
     """Return the outcome of a step that failed."""
     return Outcome("failed", failure=StepFailure(code, message, where), attempts=attempts)
+
+
+def computed(code: str, argument: Json) -> Generator[Command, Reply, Json]:
+    """Return the value of a script; raises StepError when it throws, or is nested too deeply."""
+    reply = yield RunScript(code, argument)
+    match reply:
+        case Computed(value):
+            if _is_too_deep(value):
+                raise StepError(
+                    "limit.depth", f"the value of the script is nested deeper than {MAX_NESTING} levels"
+                )
+            return value
+        case Refused(refused, message):
+            raise StepError(refused, message)
+        case other:
+            raise TypeError(other)
 
 
 def _decide(plan: StepPlan, work: ConditionWork, scope: Scope) -> Program:

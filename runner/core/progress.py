@@ -28,7 +28,7 @@ from runner.core.actions import (
 )
 from runner.core.commands import Json, Outcome, StepFailure
 from runner.core.compiled import FlowWork, Plan, StepPlan
-from runner.core.graph import Arc, is_taken
+from runner.core.graph import NOWHERE, Arc, is_taken
 from runner.core.inputs import check_inputs
 from runner.core.loops import begin_step, condition_outcome, is_final
 from runner.core.program import failed, step_program
@@ -69,6 +69,7 @@ class Progress:
         self.ended: deque[tuple[Container, int, Spot, Outcome]] = deque()
         self.waiting: dict[FlowRun, None] = {}
         self.flows: dict[str, FlowRun] = {}
+        self.asked: dict[str, int] = {}  # how often a step with a scripted outcome was started
         label = plan.flow.label
         self.root = FlowRun(self, plan, scope, Spot("", "", "flow", label, label))
 
@@ -104,7 +105,10 @@ class Progress:
         """Start a leaf that has its slots."""
         path = leaf.spot.path
         self.leaves[path] = leaf
-        program = step_program(plan, scope.at(path), self.terms, path)
+        visit = 1
+        if plan.external is not None:
+            visit = self.asked[plan.id] = self.asked.get(plan.id, 0) + 1
+        program = step_program(plan, scope.at(path), self.terms, path, visit)
         self.actions.append(Start(leaf.spot, program, after, spacing))
 
     def _settle(self) -> list[Action]:
@@ -123,9 +127,9 @@ class FlowRun:
     """A flow that runs: the whole run, or the flow of a flow step (then with an `owner`)."""
 
     __slots__ = (
-        "all_left", "any_left", "any_taken", "around", "busy", "children", "decided", "each_taken", "failure",
-        "interrupted", "key", "missed", "nodes", "open", "owner", "plan", "released", "run", "running",
-        "scope", "slots", "spot", "state", "step", "stopped", "visits",
+        "all_left", "any_left", "any_taken", "around", "busy", "children", "decided", "each_taken",
+        "failure", "fired", "held", "interrupted", "key", "missed", "nodes", "open", "owner", "plan",
+        "released", "run", "running", "scope", "slots", "spot", "state", "step", "stopped", "visits",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +154,10 @@ class FlowRun:
         self.any_taken: set[int] = set()
         self.each_taken: deque[int] = deque()
         self.decided: set[tuple[int, int]] = set()  # edges out of steps that may run several times
+        self.held: dict[
+            int, dict[int, int]
+        ] = {}  # by gate: the sources whose edge is taken, and their visits
+        self.fired: dict[int, int] = {}  # by gate: the last visit that it has fired for
         self.failure: StepFailure | None = None
         self.stopped = ""
         self.interrupted: Interruption | None = None
@@ -288,6 +296,7 @@ class FlowRun:
         if outcome.status == "succeeded" and outcome.outputs:
             self.scope.outputs[plan.id] = outcome.outputs
             self.scope.secret.outputs.update((plan.id, name) for name in outcome.tainted)
+        self.scope.left.update(outcome.left)
         self._decide(key, outcome)
         self._rest()
 
@@ -330,6 +339,8 @@ class FlowRun:
             may_return = node in graph.each and self.visits.get(node, 0) < graph.max_visits[node]
             for number, arc in enumerate(graph.leaving(node)):
                 taken = is_taken(arc.when, ended)
+                if arc.gate != NOWHERE:
+                    taken = self._opens(arc.gate, node, taken=taken)
                 if not taken and may_return and ended.reason != "unreached":
                     continue  # a later visit may still take it
                 if node in graph.each and arc.group != "each":
@@ -339,6 +350,25 @@ class FlowRun:
                 unreached = self._edge_decided(arc, taken=taken)
                 if unreached is not None:
                     todo.append((arc.target, unreached))
+
+    def _opens(self, gate: int, source: int, *, taken: bool) -> bool:
+        """Note whether an edge into a gate is taken; returns whether that opens it.
+
+        It opens once for what a visit of each source brings, and again when one of them has run again.
+        """
+        held = self.held.setdefault(gate, {})
+        visit = self.visits.get(source, 1)
+        if not taken:
+            if held.get(source) != visit:  # else another edge of the same source was taken just now
+                held.pop(source, None)
+            return False
+        held[source] = visit
+        rule = self.plan.graph.gates[gate]
+        newest = max(held.values())
+        if newest <= self.fired.get(gate, 0) or (rule.join == "all" and len(held) < len(rule.sources)):
+            return False
+        self.fired[gate] = newest
+        return True
 
     def _edge_decided(self, arc: Arc, *, taken: bool) -> Outcome | None:
         """Count an edge into its target; returns the target's outcome when that is never reached now."""
@@ -448,7 +478,11 @@ class FlowRun:
             self.act(Close(self.spot, outcome))
             self.act(Finish(outcome))
         else:
-            self.end(self.owner, self.key, self.spot, self._as_step(outcome))
+            work = self.step.work if self.step is not None else None
+            ended = self._as_step(outcome)
+            if isinstance(work, FlowWork) and work.ends is not None:
+                ended = work.ends(ended, self.scope, self.spot.id)
+            self.end(self.owner, self.key, self.spot, ended)
 
     def _as_step(self, outcome: Outcome) -> Outcome:
         """Turn the outcome of the flow into that of the flow step."""

@@ -14,6 +14,7 @@ from posixpath import basename, join
 from typing import TypeAlias, assert_never
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
+from runner.core.answers import Answers
 from runner.core.commands import (
     Command,
     FileContent,
@@ -72,13 +73,14 @@ class RunTerms:
 
     `origin` is the run id that idempotency keys are derived from; `base_url` goes before urls that
     start with ``/``; `rounds` counts, by path, how often a step has been repeated by a retry of the
-    run after its final answer had come.
+    run after its final answer had come; `answers` are the scripted outcomes.
     """
 
     origin: str
     masker: Masker
     base_url: str | None = None
     rounds: Mapping[str, int] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
 
 
 def prepare(

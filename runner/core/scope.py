@@ -49,9 +49,12 @@ class Scope:
     """The values that references reach. Cheap to derive from: `child` adds roots, `at` restarts `$…`.
 
     `outputs` are by step id and may grow while the scope lives; a step that produced none is absent.
+    `left` is what nodes of another platform have left for each other in this flow (`Outcome.left`).
     """
 
-    __slots__ = ("_roots", "_uses", "env", "headers", "inputs", "names", "outputs", "path", "run", "secret")
+    __slots__ = (
+        "_roots", "_uses", "env", "headers", "inputs", "left", "names", "outputs", "path", "run", "secret",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Scope:
         self.names = names
         self.run = RunValues() if run is None else run
         self.secret = SecretNames() if secret is None else secret
+        self.left: dict[str, Json] = {}
         self.path = ""
         self._uses = [0]
         self._roots: dict[str, Json] = {
@@ -101,7 +105,7 @@ class Scope:
         scope = object.__new__(type(self))
         scope.inputs, scope.env, scope.headers = self.inputs, self.env, self.headers
         scope.outputs, scope.names, scope.path = self.outputs, self.names, self.path
-        scope.run, scope.secret = self.run, self.secret
+        scope.run, scope.secret, scope.left = self.run, self.secret, self.left
         scope._roots, scope._uses = self._roots, self._uses
         return scope
 

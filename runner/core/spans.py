@@ -69,6 +69,8 @@ def outcome_attributes(outcome: Outcome, *, outputs: bool, attempts: bool = True
         attributes[names.STEP_ATTEMPTS] = outcome.attempts
     if outcome.handled:
         attributes[names.FAILURE_HANDLED] = True
+    if outcome.source:
+        attributes[names.EXTERNAL_SOURCE] = outcome.source
     if outcome.failure is not None:
         attributes[names.ERROR_TYPE] = error_type(outcome)
         attributes[names.ERROR_MESSAGE] = outcome.failure.message

@@ -24,6 +24,7 @@ from runner.core.model import (
     BearerAuth,
     Config,
     Edge,
+    External,
     FilePart,
     InputField,
     OAuth2Auth,
@@ -94,6 +95,7 @@ KINDS: Final = (
     (BearerAuth, "auth: bearer", "`auth` of a step. An `Authorization` header of the step wins."),
     (OAuth2Auth, "auth: oauth2", "`auth` of a step: client credentials (RFC 6749 section 4.4)."),
     (FilePart, "file", "A value of `multipart` that is a file."),
+    (External, "external", "`external` of a step: a node that only its platform can run."),
     (Edge, "edge", "One of `flow_data.edges`. A step that an edge enters leaves the list order."),
     (InputField, "input", "One of `flow_inputs`."),
 )
@@ -113,6 +115,7 @@ WORDS: Final[dict[object, str]] = {
     BearerAuth: "[bearer](#auth-bearer)",
     OAuth2Auth: "[oauth2](#auth-oauth2)",
     FilePart: "[file](#file)",
+    External: "[external](#external)",
 }
 
 DEFAULT: Final = re.compile(r" ?Default (`[^`]+`|[^.`]+)\.")

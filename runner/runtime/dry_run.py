@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 from runner.core.actions import step_path
 from runner.core.commands import (
     Command,
+    Computed,
     Emit,
     FileContent,
     GetToken,
@@ -23,6 +24,7 @@ from runner.core.commands import (
     ReadFile,
     Refused,
     Reply,
+    RunScript,
     SendRequest,
     StepFailure,
     Token,
@@ -314,8 +316,7 @@ class _Rehearsal:
             return outcome
         finally:
             program.close()
-        assert isinstance(step.work, HttpWork)
-        body = step.work.body
+        body = step.work.body if isinstance(step.work, HttpWork) else None
         self._add(command, shown, typed=isinstance(body, Tree) or (isinstance(body, Template) and body.whole))
         return None
 
@@ -330,6 +331,8 @@ class _Rehearsal:
                 return Token(self._tokens[spec])
             case ReadFile(path):
                 return self._read(path)
+            case RunScript():
+                return Computed(self.stand_ins.of(f"value of {shown.id}"))
             case Wait() | Emit() | SendRequest():
                 return Waited()
 

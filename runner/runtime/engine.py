@@ -26,6 +26,7 @@ from runner.core.commands import (
     Refused,
     Reply,
     Response,
+    RunScript,
     SendRequest,
     StepFailure,
     Token,
@@ -268,6 +269,10 @@ class Engine:
                 return await self._token(spec, rejected, span, spot)
             case ReadFile(path):
                 return await self._read(path)
+            case RunScript():
+                from runner.runtime.script import run_script
+
+                return await run_script(command)
             case Emit(name, attributes):
                 self.recorder.event(span, name, attributes)
                 return Waited(self._now())

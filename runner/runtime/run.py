@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from runner.core.actions import Interruption
+from runner.core.answers import Answers, flaws, unanswered
 from runner.core.commands import Headers, Json, Outcome
 from runner.core.compiled import FlowWork, HttpWork, Plan
 from runner.core.inputs import check_inputs
@@ -54,9 +55,11 @@ class RunSettings:
 
     `env` is all that `{{env.X}}` can see; `secret_env` names values in it that are secret whatever
     they are called. `text_inputs` are inputs that came as text and are read as their type, and
-    `input_files` the names of the files that inputs were read from. `timeout` is seconds for the
-    whole run. `transport` shares connections with other runs of the same event loop, `pace` the rates
-    of hosts; `journal` is that of a run in the state database. `map_hosts` (``HOST[:PORT]=HOST[:PORT]``),
+    `input_files` the names of the files that inputs were read from. `timeout` is seconds for the whole
+    run. `answers`, `stubs` and `recorded` say how nodes end that only their platform can run:
+    `runner.core.answers`. `transport` shares connections with other runs of the same event loop, `pace`
+    the rates of hosts; `journal` is that of a run in the state database. `map_hosts`
+    (``HOST[:PORT]=HOST[:PORT]``),
     `allow_hosts` (patterns) and `deny_private` say where requests may go, as the flags do:
     `runner.runtime.router`.
     """
@@ -85,6 +88,9 @@ class RunSettings:
     capture_bodies: bool = False
     journal: RunJournal | None = None
     rounds: Mapping[str, int] = field(default_factory=dict)
+    answers: Mapping[str, Json] = field(default_factory=dict)
+    stubs: Mapping[str, Json] = field(default_factory=dict)
+    recorded: bool = False
     listeners: Sequence[Listener] = ()
 
 
@@ -133,7 +139,9 @@ class Run:
     @property
     def terms(self) -> RunTerms:
         """What every step of the run shares."""
-        return RunTerms(self._origin, self.masker, self.settings.base_url, self.settings.rounds)
+        settings = self.settings
+        scripted = _scripted(settings)
+        return RunTerms(self._origin, self.masker, settings.base_url, settings.rounds, scripted)
 
     def scope_parts(self) -> dict[str, Any]:
         """Return what the scope of the run is made of, as the arguments of `Scope`."""
@@ -319,7 +327,21 @@ def _checked(
         if name not in values and name not in settings.env:
             what = f"{name!r} is no step; as an input give -i {name}=…, as an env value -e {name}=…"
             problems.append(_at(plan, "reference.unknown", where, what))
+    problems += _unscripted(plan, settings)
     return values, problems
+
+
+def _scripted(settings: RunSettings) -> Answers:
+    return Answers(settings.answers, settings.stubs, settings.recorded)
+
+
+def _unscripted(plan: Plan, settings: RunSettings) -> Iterator[Problem]:
+    """Yield what is wrong with the scripted outcomes, and each that is missing."""
+    given = _scripted(settings)
+    wrong = list(flaws(given, plan))
+    yield from wrong
+    for inner, problem in unanswered(given, plan):
+        yield from located(inner.flow, [problem])
 
 
 def _at(plan: Plan, code: str, where: str, what: str) -> Problem:

@@ -32,7 +32,7 @@ from runner.runtime.tracing import Listener
 # What a run is given that is kept, by the name of the setting.
 KEPT: Final = (
     "base_url", "timeout", "step_budget", "max_text", "traceparent", "tracestate", "trigger", "outputs",
-    "capture_bodies", "map_hosts", "allow_hosts", "deny_private",
+    "capture_bodies", "map_hosts", "allow_hosts", "deny_private", "answers", "stubs", "recorded",
 )  # fmt: skip
 
 

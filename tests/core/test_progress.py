@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -612,3 +613,62 @@ class Everything(set):
 
     def __contains__(self, item):
         return True
+
+
+@pytest.mark.parametrize(
+    ("join", "ends", "visits"),
+    [
+        ("all", {"a": True, "b": True}, 1),
+        ("all", {"a": True, "b": False}, 0),
+        ("any", {"a": True, "b": True}, 1),
+        ("any", {"a": False, "b": True}, 1),
+        ("any", {"a": False, "b": False}, 0),
+    ],
+)
+def test_the_edges_of_a_gate_open_it_together_and_once(join, ends, visits):
+    flow = flow_of(
+        http("a"), http("b"), http("t", join="each", maxVisits=9),
+        edges=[edge(one, "t", "success", gate="g", join=join) for one in "ab"], parallel=True, stopOnError=False,
+    )  # fmt: skip
+    answers = {one: answer(status=200 if good else 500) for one, good in ends.items()}
+    stage = Stage(flow, answers).run()
+    assert [path for path in stage.started if path.startswith("t")] == ["t"] * visits
+
+
+def test_a_gate_opens_again_when_one_of_its_sources_has_run_again():
+    flow = flow_of(
+        http("s"),
+        http("a", join="each", maxVisits=3),
+        http("t", join="each", maxVisits=9),
+        edges=[
+            edge("s", "t", gate="g", join="all"), edge("s", "a"),
+            edge("a", "t", "success", gate="g", join="all"),
+            edge("t", "a", join="each"),
+        ],
+    )  # fmt: skip
+    stage = Stage(flow).run()
+    assert [path for path in stage.started if path.startswith("t")] == ["t", "t#2", "t#3"]
+
+
+def test_a_source_may_open_a_gate_by_one_of_several_edges():
+    for value, started in ((1, ["t"]), (2, ["t"])):
+        flow = flow_of(
+            condition("c", "{{input.x}} === 1"), http("t", join="each", maxVisits=9),
+            edges=[edge("c", "t", when, gate="g", join="all") for when in ("true", "false")],
+        )  # fmt: skip
+        stage = Stage(flow, inputs={"x": value}).run()
+        assert [path for path in stage.started if path.startswith("t")] == started
+
+
+def test_an_edge_that_is_not_taken_any_more_closes_its_gate():
+    flow = flow_of(
+        http("s"), http("t", join="each", maxVisits=9),
+        http("a", join="each", maxVisits=3), http("b", join="each", maxVisits=3),
+        edges=[
+            edge("s", "a"), edge("a", "t", "success", gate="g", join="all"), edge("a", "b"), edge("b", "a", "success"),
+            edge("b", "t", "success", gate="g", join="all"),
+        ],
+    )  # fmt: skip
+    good = iter([200, 500, 500])
+    stage = Stage(flow, {"a": lambda request: answer(status=next(good)), "b": answer()}).run()
+    assert [path for path in stage.started if path.startswith("t")] == ["t"]

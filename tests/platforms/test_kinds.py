@@ -19,6 +19,7 @@ STEPS = {
     "delay": {"delay": 1},
     "set": {"set": {"x": 1}},
     "flow": {"flow": "other.json"},
+    "external": {"external": {"type": "shop/pay"}},
     "endpoint": {"endpointId": 7},
     "tests": {**REQUEST, "tests": ["pm.test('x')"]},
 }
@@ -76,5 +77,5 @@ def test_no_kind_is_missing_from_the_table():
     assert {(dialect, name) for dialect, name, _ in documents()} == {
         (dialect, name) for dialect in ("steps", "react-flow") for name in KINDS[dialect]
     }
-    assert set(get_args(StepKind)) - {"external"} <= set(KINDS["steps"])
+    assert set(get_args(StepKind)) - {"script"} <= set(KINDS["steps"])
     assert set(KNOWN_TYPES) <= set(KINDS["react-flow"])
