@@ -221,7 +221,7 @@ def test_every_key_of_the_document_is_a_field_of_its_class(kind):
 
 def test_keys_are_spelt_as_the_documents_spell_them():
     assert {"retryCount", "assert", "forEach", "bodyFile", "dependsOn"} <= wire_names(Step).keys()
-    assert {"from", "to", "when", "join"} == wire_names(Edge).keys()
+    assert {"from", "to", "when", "join", "gate"} == wire_names(Edge).keys()
     assert "name" in wire_names(InputField)
 
 
