@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Sequence
+
+try:
+    import signal
+    import sys
+    from collections.abc import Sequence
+except KeyboardInterrupt:  # `main` has not begun, and these take longest until it does
+    os._exit(4)
 
 TYPE_CHECKING = False  # not from typing, which takes longer to import than all else that --help needs
 if TYPE_CHECKING:

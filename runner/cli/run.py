@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from runner.cli import leave_at_once
 from runner.cli.artefacts import flaws, make_all, wanted
 from runner.cli.check import problems_of
 from runner.cli.given import Given, gather, http_settings, load_settings, pace_of
+from runner.cli.interrupts import Interrupts
 from runner.cli.options import Options
 from runner.cli.output import Output, once, outputs, problem_line
 from runner.cli.summary import place_of, summary
@@ -74,6 +74,7 @@ class RunCommand:
         self.artefacts = wanted(options)
         self.state: LocalState | None = None
         self.upload: Upload | None = None
+        self.interrupts = Interrupts(self._leave_at_once)
 
     def main(self) -> int:
         """Do it all; returns the exit code."""
@@ -172,12 +173,11 @@ class RunCommand:
 
     def go(self, run: Run) -> int:
         """Run to the end and report; returns the exit code."""
-        if signal.getsignal(signal.SIGINT) is leave_at_once:
-            signal.signal(signal.SIGINT, self._leave_at_once)  # which knows about the screen
         if self.delivery is not None:
             self.delivery.keep_for(run.run_id)
-        self._warn(run)
-        return anyio.run(self._go, run)
+        with self.interrupts:
+            self._warn(run)
+            return anyio.run(self._go, run)
 
     def _warn(self, run: Run) -> None:
         if not self.options.quiet:
@@ -198,6 +198,8 @@ class RunCommand:
         return show(run, self.out, as_json=options.json, quiet=options.quiet)
 
     async def _go(self, run: Run) -> int:
+        if self.interrupts.asked:
+            self._leave_at_once()  # nothing has been sent yet
         view = self._view(run)
         try:
             ended = await self._attended(run, view)
@@ -228,8 +230,7 @@ class RunCommand:
     async def _attended(self, run: Run, view: View | None) -> RunResult | RunnerError:
         """Run while somebody listens to signals and the picture moves."""
         async with anyio.create_task_group() as group:
-            if threading.current_thread() is threading.main_thread():
-                group.start_soon(self._obey_signals, run)
+            group.start_soon(self._obey_signals, run)
             if view is not None:
                 group.start_soon(view.keep_drawing)
             if self.state is not None:
@@ -243,28 +244,18 @@ class RunCommand:
         return ended
 
     async def _obey_signals(self, run: Run) -> None:
-        """End the run on the first signal; the second one ends the process."""
-        # A job in the background of a script is started with the interrupt ignored, and is to stay so.
-        numbers = [
-            number
-            for number in (signal.SIGINT, signal.SIGTERM)
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        with anyio.open_signal_receiver(*numbers) as received:
-            async for _ in received:
-                break
-        for number in numbers:
-            signal.signal(number, self._leave_at_once)
+        """End the run on the first signal."""
+        await self.interrupts.wait()
         if self.screen is None and not self.options.quiet:
             self.err.line("stopping; once more to leave at once")
         while True:
             run.interrupt("cancelled")
             await anyio.sleep(0.1)
 
-    def _leave_at_once(self, *_: object) -> NoReturn:
+    def _leave_at_once(self) -> NoReturn:
         if self.screen is not None:
             self.screen.write("\x1b[?25h\n")  # the live picture hides the cursor
-        os._exit(EXITS["cancelled"])
+        leave_at_once()
 
     # --- after
 
@@ -272,12 +263,13 @@ class RunCommand:
         source = RunSource(run, self.options)
         made = make_all(self.artefacts, source)
         self._report(run, result, view, made.told)
+        self.interrupts.stand_down()
         if self.upload is not None:
             out = self.err if self.options.json else self.out
             made.troubles += self.upload.finish(source, result.status, out)
         code = EXITS[result.status]
         if self.delivery is not None:
-            for told in self.delivery.finish(hurry=result.status == "cancelled"):
+            for told in self.delivery.finish(hurry=self.interrupts.asked or result.status == "cancelled"):
                 text = run.masker.mask(told.text)
                 if told.lost:
                     made.troubles.append(text)
