@@ -7,12 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
 
 import anyio
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _TOGETHER: Final = 0.1  # seconds: a key that bounces, or a shell that passes on what the terminal sent too
 
@@ -40,9 +37,7 @@ class Interrupts:
                     self._before[number] = signal.signal(number, self._take)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(self._waker_before)
             self._restore(self._before)

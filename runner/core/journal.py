@@ -33,7 +33,6 @@ SHAPING: Final = {
     "assert": "assert_", "outputs": "outputs", "forEach": "for_each", "until": "until", "set": "set",
     "flow": "flow", "inputs": "inputs", "condition": "condition", "external": "external",
 }  # fmt: skip
-OUTSIDE: Final = ("input", "env")
 LONGEST_SHOWN: Final = 80
 _MARKS: Final = re.compile(r"#\d+|\[\d+\]|~\d+")  # visit, iteration, poll
 

@@ -121,10 +121,8 @@ class StepResults(Sequence[StepResult]):
     def __getitem__(self, position: slice) -> Sequence[StepResult]: ...
 
     def __getitem__(self, position: int | slice) -> StepResult | Sequence[StepResult]:
-        positions = range(len(self))[position]
-        if isinstance(positions, range):
-            return tuple(map(self._at, positions))
-        return self._at(positions)
+        found = range(len(self))[position]
+        return tuple(map(self._at, found)) if isinstance(found, range) else self._at(found)
 
     def __iter__(self) -> Iterator[StepResult]:
         return map(self._at, range(len(self)))
@@ -135,37 +133,17 @@ class StepResults(Sequence[StepResult]):
         if index < 0:
             return self._others[~index]
         plan = self._steps[index]
-        return StepResult(
-            step_path("", plan.id),
-            plan.id,
-            plan.label,
-            plan.kind,
-            "succeeded",
-            attempts=self._attempts[index],
-            duration_ms=self._durations[index],
-            outputs=self._outputs[index] or {},
-            order=(index, 1),
-        )
+        spot = Spot(step_path("", plan.id), "", plan.kind, plan.id, plan.label, order=(index, 1))
+        outcome = Outcome("succeeded", self._outputs[index] or {}, attempts=self._attempts[index])
+        return _result(spot, outcome, self._durations[index])
 
 
 def _result(spot: Spot, outcome: Outcome, duration_ms: float) -> StepResult:
     return StepResult(
-        path=spot.path,
-        id=spot.id,
-        name=spot.name,
-        type=spot.type,
-        status=outcome.status,
-        reason=outcome.reason,
-        attempts=outcome.attempts,
-        duration_ms=duration_ms,
-        outputs=outcome.outputs,
-        error=outcome.failure,
-        visit=spot.visit,
-        detail=outcome.detail,
-        handled=outcome.handled,
-        tainted=outcome.tainted,
-        order=spot.order,
-    )
+        spot.path, spot.id, spot.name, spot.type, outcome.status, outcome.reason, outcome.attempts,
+        duration_ms, outcome.outputs, outcome.failure, spot.visit, outcome.detail, outcome.handled,
+        outcome.tainted, spot.order,
+    )  # fmt: skip
 
 
 class Trace(Protocol):

@@ -414,12 +414,9 @@ def _grow_once(
 
 
 def _grow(
-    item: dict[str, Json] | list[Json],
-    compile_text: CompileText,
-    found: list[Template],
-    depth: int,
+    item: dict[str, Json] | list[Json], compile_text: CompileText, found: list[Template], depth: int,
     grown: Grown | None = None,
-) -> _Container | None:
+) -> _Container | None:  # fmt: skip
     if depth > MAX_NESTING:
         raise _too_deep()
     rendered: list[tuple[Any, _Node]] = []

@@ -17,10 +17,7 @@ STAGES: Final[dict[Stage, tuple[str, str]]] = {
     "format": ("gassapi.format", "Invalid flow format: "),
     "references": ("gassapi.references", "Invalid variable references: "),
 }
-WRAPPER: Final = "Invalid request: "  # before every 400 of the server
 
-NOT_FOUND: Final = "Flow not found"
-FORBIDDEN: Final = "Forbidden"
 
 TEXTS: Final = {
     "content": "Input contains invalid content",

@@ -16,7 +16,6 @@ from runner.runtime.files import FileReader, read_document
 from runner.runtime.loading import LoadSettings, load_bytes, plan_of
 
 MAX_BUNDLE: Final = 20 * 1024 * 1024
-MAIN: Final = "main"  # the setting of a run that names its document
 
 
 class Bundle:

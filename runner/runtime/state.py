@@ -14,7 +14,6 @@ from anyio import to_thread
 
 from runner.core.commands import Json
 from runner.core.compiled import Plan
-from runner.core.inputs import check_inputs
 from runner.core.journal import Kept, innermost, misfits, remaining, shapes, was_answered
 from runner.core.model import Flow
 from runner.core.trace import execution_id, new_ulid, parse_traceparent
@@ -176,15 +175,6 @@ def _refuse_misfits(
     found = misfits(stays, shapes(old, FlowFiles(old, old_settings)), shapes(flow, FlowFiles(flow, settings)))
     if found:
         raise FlowError([Problem("run.misfit", "", what) for what in found])
-
-
-def _input_values(flow: Flow, given: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the inputs with the defaults of this flow; what is wrong with them is told when it runs."""
-    values, _ = check_inputs(
-        flow.inputs or (), given["inputs"], text=frozenset(given["text_inputs"]),
-        open_inputs=flow.inputs is None, files=given["input_files"],
-    )  # fmt: skip
-    return values
 
 
 class LocalState:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # the core install does not have it
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
 ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
-DEFAULT_URL: Final = "sqlite:///.runner/state.db"
 INSTALL: Final = "pip install 'flowspan-runner[worker]'"
 
 
