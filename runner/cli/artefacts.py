@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias
 from runner.cli.options import Options
 from runner.core.trace import SpanRecord, to_bytes
 from runner.errors import Problem, SurroundingsError
-from runner.runtime.files import write_atomically
+from runner.runtime.files import open_stream, write_atomically
 
 if TYPE_CHECKING:  # reading traces is not on the way of a run
     from runner.core.trace_document import TraceDocument
@@ -154,7 +154,7 @@ def _flaw(name: str, flag: str, read: Sequence[str], taken: dict[Path, str]) -> 
     try:
         if path.is_dir():
             return f"{name!r} is a folder"
-        if path.exists() and not path.is_file():
+        if path.exists() and (open_stream(path) is not None or not path.is_file()):
             return ""
         target = path.resolve()
         if any(one != "-" and Path(one).resolve() == target for one in read):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runner.cli.options import Options
@@ -77,11 +74,10 @@ class Delivery(Listener):
     def finish(self, *, hurry: bool = False) -> list[Told]:
         """Deliver what is left; returns a line for what did not arrive.
 
-        A signal ends the waiting. It does not change how the run went.
+        An interrupt ends the waiting. It does not change how the run went.
         """
         try:
-            with _raised(signal.SIGTERM):
-                missing = self._close(time.monotonic() + (_HURRY if hurry else CLOSING))
+            missing = self._close(time.monotonic() + (_HURRY if hurry else CLOSING))
         except KeyboardInterrupt:
             if self._spans is not None:
                 self._spans.reason = self._spans.reason or "interrupted"
@@ -133,18 +129,3 @@ def _fate(spans: OtlpDelivery) -> str:
 def hush_grpc() -> None:
     """Keep the core of gRPC, which knows no loggers, from writing to stderr."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-
-@contextmanager
-def _raised(number: signal.Signals) -> Iterator[None]:
-    """Let a signal that would end the process raise KeyboardInterrupt, as SIGINT does."""
-    if threading.current_thread() is not threading.main_thread() or (
-        signal.getsignal(number) is not signal.SIG_DFL  # somebody takes it, or it is ignored
-    ):
-        yield
-        return
-    signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(number, signal.SIG_DFL)

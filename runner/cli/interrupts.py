@@ -56,9 +56,8 @@ class Interrupts:
             self._woken.recv(1)
 
     def stand_down(self) -> None:
-        """Let an interrupt end what comes after the run, which is over and written down."""
-        if signal.SIGINT in self._before:
-            self._restore({**self._before, signal.SIGINT: signal.default_int_handler})
+        """Let a signal interrupt what comes after the run, which is over and written down."""
+        self._restore(dict.fromkeys(self._before, signal.default_int_handler))
 
     def _restore(self, handlers: dict[signal.Signals, Any]) -> None:
         if not self.asked:  # else the next one is to leave at once

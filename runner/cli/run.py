@@ -264,22 +264,21 @@ class RunCommand:
         made = make_all(self.artefacts, source)
         self._report(run, result, view, made.told)
         self.interrupts.stand_down()
-        if self.upload is not None:
-            out = self.err if self.options.json else self.out
-            made.troubles += self.upload.finish(source, result.status, out)
-        code = EXITS[result.status]
-        if self.delivery is not None:
+        if self.delivery is not None:  # before the upload: spans are kept once this has ended
             for told in self.delivery.finish(hurry=self.interrupts.asked or result.status == "cancelled"):
                 text = run.masker.mask(told.text)
                 if told.lost:
                     made.troubles.append(text)
                 elif not (told.minor and self.options.quiet):
                     self.err.line(text)
+        if self.upload is not None:
+            out = self.err if self.options.json else self.out
+            made.troubles += self.upload.finish(source, result.status, out)
         if self.out.trouble:
             made.troubles.append(f"cannot write standard output: {self.out.trouble}")
         for line in made.troubles:
             self.err.line(line)
-        return code or (_AROUND if made.troubles else 0)
+        return EXITS[result.status] or (_AROUND if made.troubles else 0)
 
     def _report(self, run: Run, result: RunResult, view: View | None, told: Sequence[str]) -> None:
         options, waterfall, now = self.options, self.watch.waterfall, run.recorder.now()

@@ -29,11 +29,16 @@ class Upload:
         problems += errors_of(self._platform.problems)
 
     def finish(self, source: Source, status: RunStatus, out: Output) -> list[str]:
-        """Push, and tell of it; returns what went wrong. A run that was cancelled is not pushed."""
+        """Push, and tell of it; returns what went wrong. A run that was cancelled is not pushed.
+
+        An interrupt ends the waiting for the platform. It does not change how the run went.
+        """
         if status == "cancelled":
             return ["the trace was not pushed, because the run was cancelled"]
         try:
             done, troubles = self._push(source)
+        except KeyboardInterrupt:
+            return ["the push of the trace was interrupted; the platform may have it or not"]
         except SurroundingsError as error:
             return [f"the trace was not pushed: {error}"]
         if done and not self._options.quiet:

@@ -125,9 +125,11 @@ async def rehearse(run: Run) -> list[WouldDo]:
                 request.to = "the proxy"
             elif (route.host, route.port) != (host, port):
                 request.to = f"{route.host}:{route.port}"
-    for step in rehearsal.steps:
+    shown = rehearsal.stand_ins.shown
+    for step in rehearsal.steps:  # a condition may have a secret spelled out in it
+        step.reasons, step.notes = tuple(map(shown, step.reasons)), [*map(shown, step.notes)]
         if step.failure is not None:
-            step.failure = replace(step.failure, message=rehearsal.stand_ins.shown(step.failure.message))
+            step.failure = replace(step.failure, message=shown(step.failure.message))
     return rehearsal.steps
 
 

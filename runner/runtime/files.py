@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from runner.errors import FlowError, Problem, StepError, SurroundingsError
 
 if TYPE_CHECKING:
     from runner.report.html import PageFiles
 
+_STREAM: Final = re.compile(r"/dev/(?:fd/([0-9]{1,7})|std(out|err))")
 _PIECE = 1024 * 1024
 _CAREFULLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -147,21 +149,27 @@ def page_files() -> PageFiles:
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file so that everybody sees the old one or the whole new one, after a crash too.
 
-    The new one stands beside the old one until it is whole. What is no regular file (a pipe,
-    /dev/stdout) is written straight. Raises SurroundingsError: no folder, no permission, no space.
+    The new one stands beside the old one until it is whole. What is no regular file (a pipe) is
+    written straight, and so is an open stream (/dev/stdout), wherever it leads: a file behind it has
+    what others wrote. Raises SurroundingsError: no folder, no permission, no space.
     """
     try:
-        target = path.resolve()
-        # Asked of `path`: /dev/stdout, when it is a pipe, leads to a name that nothing has.
-        if path.exists() and not path.is_file():
-            with path.open("wb") as file:
+        stream = open_stream(path)
+        if stream is not None or (path.exists() and not path.is_file()):
+            with open(path if stream is None else os.dup(stream), "wb") as file:  # noqa: PTH123 - or a number
                 write(file)
         else:
-            _replace(target, write)
+            _replace(path.resolve(), write)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         reason = f"there is no folder {str(path.parent)!r}" if missing else _reason(error)
         raise SurroundingsError(f"cannot write {str(path)!r}: {reason}") from error
+
+
+def open_stream(path: Path) -> int | None:
+    """Return the number of the open file that a path such as /dev/stdout means, None for any other."""
+    match = _STREAM.fullmatch(str(path))
+    return None if match is None else int(match[1] or ("out", "err").index(match[2]) + 1)
 
 
 def _replace(target: Path, write: Callable[[BinaryIO], None]) -> None:

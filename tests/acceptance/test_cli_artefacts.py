@@ -106,6 +106,15 @@ def test_what_is_no_file_has_no_flaw_and_a_pipe_is_left_alone(tmp_path):
     assert told([Artefact("--push", made("")), Artefact("--a", made(""), str(tmp_path / "pipe"))]) == []
 
 
+def test_open_streams_are_no_files_to_try_out_or_to_replace(tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        every = [Artefact(flag, made(""), f"/dev/fd/{log.fileno()}") for flag in ("--a", "--b")]
+        assert told(every) == []
+    [(code, flag, what)] = told([Artefact("--a", made(""), "/dev/fd/9999999")])
+    assert (code, flag) == ("usage.artefact", "--a")
+    assert what.startswith("cannot write '/dev/fd/9999999': ")
+
+
 def test_a_run_writes_every_file_that_is_asked_for_and_tells_where(tmp_path, api):
     api.on("/bad", Reply(500))
     flow = flow_file(tmp_path, get("a"), get("bad"), get("never"))

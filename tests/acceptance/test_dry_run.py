@@ -54,6 +54,22 @@ def test_the_requests_are_printed_as_they_would_be_sent_and_nothing_is(flow):
     ]
 
 
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_secret_that_a_condition_spells_out_is_masked(tmp_path, words):
+    flow = flow_file(
+        tmp_path,
+        get("a", outputs={"id": "response.body.id"}),
+        get("b", condition="{{a.id}} === 'x' && {{input.pw}} === 'hunter22-x'"),
+        get("c", condition="{{input.pw}} !== 'hunter22-x'"),
+        get("d", until={"condition": "response.body.s === 'hunter22-x'"}),
+        flow_inputs=[{"name": "pw", "type": "password"}],
+    )
+    done = dry(flow, "-i", "pw=hunter22-x", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hunter22-x" not in done.stdout
+    assert done.stdout.count("'[masked]'") == 3
+
+
 def test_a_program_reads_it_as_json(flow):
     done = dry(flow, "-i", "pw=hunter22-x", "--json", "--run-id", "r1")
     result = json.loads(done.stdout)

@@ -669,6 +669,29 @@ def test_a_run_that_is_cancelled_is_not_pushed(strict, tmp_path):
     assert "the trace was not pushed, because the run was cancelled" in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_push_that_is_interrupted_is_told_and_costs_no_span(strict, tmp_path, number):
+    """A platform may take minutes; the spans are in the spool file before it is asked."""
+    flow_file(tmp_path, {"id": "a", "set": {"x": 1}}, name="hello.json")
+    gate = strict.hold(strict.flow_path("hello"))
+    target = ("--push", "versori", "--push-url", strict.api, "--org", ORG, "--project", PROJECT)
+    words = ("run", "hello.json", *target, "--otlp-endpoint", "http://127.0.0.1:9")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else one that is ignored is inherited
+    try:
+        process = start(*words, cwd=tmp_path, VERSORI_TOKEN=TOKEN)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    gate.wait_for(1)
+    (spool,) = (tmp_path / ".runner/spool").iterdir()
+    assert spool.read_text().count('"spanId"') == 2
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert "succeeded in" in out
+    assert "2 of 2 spans were not delivered" in err
+    assert err.splitlines()[-1] == "the push of the trace was interrupted; the platform may have it or not"
+
+
 def test_the_trace_of_a_run_that_is_too_large_is_not_pushed(strict, tmp_path):
     done = run_and_push("--max-document", "1500", server=strict, cwd=tmp_path)
     assert (done.returncode, strict.requests) == (3, [])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import FlowError, StepError, SurroundingsError
-from runner.runtime.files import FileReader, read_document, write_atomically
+from runner.runtime.files import FileReader, open_stream, read_document, write_atomically
 
 pytestmark = pytest.mark.anyio
 
@@ -259,6 +259,38 @@ def test_a_pipe_is_written_straight(tmp_path):
     assert os.read(reading, 10) == b"out"
     os.close(reading)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_an_open_stream_that_leads_to_a_file_is_written_where_it_stands(tmp_path):
+    """As `runner … --junit /dev/stdout >> log`: the log keeps its lines, and gets those that follow."""
+    with (tmp_path / "log").open("ab", buffering=0) as log:
+        log.write(b"before\n")
+        write_atomically(Path(f"/dev/fd/{log.fileno()}"), put(b"out\n"))
+        log.write(b"after\n")
+    assert (tmp_path / "log").read_bytes() == b"before\nout\nafter\n"
+    assert names_in(tmp_path) == ["log"]
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/dev/stdout", 1),
+        ("/dev/stderr", 2),
+        ("/dev/./fd/17", 17),
+        ("/dev/fd/0", 0),
+        ("/dev/stdin", None),
+        ("/dev/null", None),
+        ("dev/stdout", None),
+        ("/dev/fd/x", None),
+    ],
+)
+def test_the_names_of_open_streams_are_known(path, number):
+    assert open_stream(Path(path)) == number
+
+
+def test_a_stream_that_is_not_open_is_told_in_words():
+    with pytest.raises(SurroundingsError, match="cannot write '/dev/fd/9999999': bad file descriptor"):
+        write_atomically(Path("/dev/fd/9999999"), put(b""))
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 120, "𝄞" * 63])
