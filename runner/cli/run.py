@@ -27,7 +27,7 @@ from runner.core.result import RunResult
 from runner.core.text import MAX_TEXT
 from runner.core.trace import SpanRecord, to_bytes
 from runner.errors import FencedError, FlowError, Problem, RunnerError, errors_of
-from runner.runtime.loading import LoadSettings, load
+from runner.runtime.loading import LoadSettings, in_order, load, remarks
 from runner.runtime.run import Run, RunSettings
 from runner.runtime.tracing import Listener
 
@@ -181,7 +181,7 @@ class RunCommand:
 
     def _warn(self, run: Run) -> None:
         if not self.options.quiet:
-            for problem in once(run.warnings):
+            for problem in once(in_order([*remarks(run.plan, run.files()), *run.warnings])):
                 self.err.line(problem_line(problem))
 
     def rehearse(self, run: Run) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from runner.core.commands import Json, Outcome, StepFailure
-from runner.core.compiled import FlowWork, Plan, StepPlan
+from runner.core.compiled import Plan, StepPlan
 from runner.core.document import join
 from runner.core.model import UNSET, External
 from runner.core.redact import Masker, secret_name
@@ -104,17 +104,9 @@ def _flaws_of(given: Json, where: str) -> Iterator[Problem]:
 
 def externals(plan: Plan) -> Iterator[tuple[Plan, StepPlan]]:
     """Yield each step that needs a scripted outcome, with its plan; those of flows that are run too, once."""
-    seen: list[Plan] = []
-    todo = [plan]
-    while todo:
-        inner = todo.pop(0)
-        if any(inner is one for one in seen):
-            continue
-        seen.append(inner)
+    for inner in plan.with_inner():
         for step in inner.steps:
-            if isinstance(step.work, FlowWork):
-                todo.append(step.work.plan)
-            elif step.external is not None:
+            if step.external is not None:
                 yield inner, step
 
 

@@ -254,6 +254,17 @@ class Plan:
     needs: Needs
     problems: tuple[Problem, ...] = ()
 
+    def with_inner(self) -> tuple[Plan, ...]:
+        """Return this plan and those of the flows that it runs, each once."""
+        found: dict[int, Plan] = {}
+        todo = [self]
+        while todo:
+            plan = todo.pop(0)
+            if id(plan) not in found:
+                found[id(plan)] = plan
+                todo += [step.work.plan for step in plan.steps if isinstance(step.work, FlowWork)]
+        return tuple(found.values())
+
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that forbid a run."""

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from runner.core.compiled import FileWork, FlowWork, HttpWork, MultipartWork, Plan
+from runner.core.compiled import Plan
 from runner.core.model import Flow
-from runner.core.template import Template
 from runner.errors import FlowError, Problem, StepError
 from runner.runtime.files import FileReader, read_document
-from runner.runtime.loading import LoadSettings, load_bytes, plan_of
+from runner.runtime.loading import LoadSettings, load_bytes, path_of, plan_of, sent_files
 
 MAX_BUNDLE: Final = 20 * 1024 * 1024
 
@@ -75,34 +74,17 @@ def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[
     return files
 
 
-def _plans(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for step in plan.steps:
-        if isinstance(step.work, FlowWork):
-            yield from _plans(step.work.plan)
-
-
 def _flows(plan: Plan) -> Iterator[str]:
-    for inner in _plans(plan):
+    for inner in plan.with_inner():
         if inner is not plan:
             yield inner.flow.source
 
 
 def _files(plan: Plan, problems: list[Problem], *, all_named: bool) -> Iterator[str]:
     """Yield the files that steps send; one that only the run knows is a problem unless some are named."""
-    for inner in _plans(plan):
-        for step in inner.steps:
-            work = step.work
-            if not isinstance(work, HttpWork):
-                continue
-            found: list[Template] = []
-            if isinstance(work.body, MultipartWork):
-                found = [part.file for _, part in work.body.parts if part.file is not None]
-            elif isinstance(work.body, FileWork):
-                found = [work.body.path]
-            for template in found:
-                if template.constant:
-                    yield posixpath.normpath(posixpath.join(work.terms.folder, template.source))
-                elif not all_named:
-                    what = "only the run knows which file; name each that it may be by --with FILE"
-                    problems.append(Problem("bundle.file", step.where, what))
+    for inner, step, _, template in sent_files(plan):
+        if template.constant:
+            yield path_of(inner.flow, template)
+        elif not all_named:
+            what = "only the run knows which file; name each that it may be by --with FILE"
+            problems.append(Problem("bundle.file", step.where, what))

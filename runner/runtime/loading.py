@@ -11,11 +11,12 @@ from pathlib import Path
 from weakref import finalize
 
 from runner.core.commands import Json
-from runner.core.compiled import Plan
+from runner.core.compiled import FileWork, HttpWork, MultipartWork, Plan, StepPlan
 from runner.core.document import MAX_BYTES, MAX_DEPTH, Document, parse
 from runner.core.model import Flow, Steps
-from runner.core.plan import build_plan
-from runner.errors import Problem
+from runner.core.plan import build_plan, located
+from runner.core.template import Template
+from runner.errors import Problem, StepError
 from runner.platforms import read
 from runner.runtime.files import FileReader, FileSource, read_document
 
@@ -108,14 +109,49 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def sent_files(plan: Plan) -> Iterator[tuple[Plan, StepPlan, str, Template]]:
+    """Yield the files that steps send: the plan, the step, the place of the path, the path."""
+    for inner in plan.with_inner():
+        for step in inner.steps:
+            body = step.work.body if isinstance(step.work, HttpWork) else None
+            if isinstance(body, FileWork):
+                yield inner, step, f"{step.where}.bodyFile", body.path
+            for name, part in body.parts if isinstance(body, MultipartWork) else ():
+                if part.file is not None:
+                    yield inner, step, f"{step.where}.multipart.{name}", part.file
+
+
+def path_of(flow: Flow, template: Template) -> str:
+    """Return the path from the home of the flow of a file that it sends and whose name is constant."""
+    return posixpath.normpath(posixpath.join(flow.folder, template.source))
+
+
+def remarks(plan: Plan, files: FileSource | None) -> Iterator[Problem]:
+    """Yield a warning for each key that stands twice in a document, and for each file that is not there.
+
+    Reads JSON once more. A file may still come, or its step be skipped, so it forbids no run.
+    """
+    for inner in plan.with_inner():
+        if inner.flow.document is not None:
+            yield from inner.flow.document.warnings
+    if files is None:
+        return
+    for inner, _, where, template in sent_files(plan):
+        if template.constant:
+            try:
+                # This reads nothing: a file that is there is too large.
+                files.read_now(path_of(inner.flow, template), 0)
+            except StepError as error:
+                if error.code != "file.too_large":
+                    yield from located(inner.flow, [Problem(error.code, where, error.message, "warning")])
+
+
 def check(flow: Flow, settings: LoadSettings | None = None) -> tuple[Problem, ...]:
     """Return everything that is wrong with a flow, errors and warnings, in the order of the document."""
     limits = settings or LoadSettings()
     files = FlowFiles(flow, limits) if flow.home else None
     plan = build_plan(flow, files)
-    flows = [flow, *(files.read.values() if files is not None else ())]
-    repeated = [one for other in flows if other.document is not None for one in other.document.warnings]
-    return in_order((*repeated, *plan.problems))
+    return in_order((*remarks(plan, files.files if files is not None else None), *plan.problems))
 
 
 def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -129,12 +165,12 @@ def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 
 class FlowFiles:
-    """Reads the flows that a flow names, below its own folder; `read` are those it has read."""
+    """Reads the flows that a flow names, below its own folder, from `files`; `read` are those it has read."""
 
     def __init__(self, flow: Flow, limits: LoadSettings) -> None:
         self._home = flow.home
         self._limits = limits
-        self._files = limits.files or FileReader(Path(flow.home), limits.allow_files)
+        self.files = limits.files or FileReader(Path(flow.home), limits.allow_files)
         self._shown = posixpath.dirname(flow.document.name) if flow.document is not None else ""
         self.read: dict[str, Flow] = {}
 
@@ -142,7 +178,7 @@ class FlowFiles:
         """Return the flow at `path`, seen from `by`; raises StepError or FlowError."""
         source = posixpath.normpath(posixpath.join(by.folder, path))
         if source not in self.read:
-            data = self._files.read_now(source, self._limits.max_bytes)
+            data = self.files.read_now(source, self._limits.max_bytes)
             flow = load_bytes(data, posixpath.join(self._shown, source), replace(self._limits, dialect=None))
             self.read[source] = replace(flow, home=self._home, source=source)
         return self.read[source]

@@ -19,7 +19,7 @@ import anyio
 from runner.core.actions import Interruption
 from runner.core.answers import Answers, flaws, unanswered
 from runner.core.commands import Headers, Json, Outcome
-from runner.core.compiled import FlowWork, HttpWork, Plan
+from runner.core.compiled import HttpWork, Plan
 from runner.core.inputs import check_inputs
 from runner.core.integration_flow import BinaryOut, IntegrationFlow
 from runner.core.integration_flow import read as read_integration_flow
@@ -299,12 +299,9 @@ def _checked(
     """Check the flow and everything that was given for it; returns the input values and all problems."""
     declared = plan.flow.inputs
     values, problems = check_inputs(
-        declared or (),
-        given,
-        text=settings.text_inputs,
-        open_inputs=declared is None,
-        files=settings.input_files,
-    )
+        declared or (), given,
+        text=settings.text_inputs, open_inputs=declared is None, files=settings.input_files,
+    )  # fmt: skip
     problems += plan.errors
     if settings.run_id is not None and not RUN_ID.fullmatch(settings.run_id):
         what = "use at most 128 of letters, digits, '.', '_', ':' and '-'"
@@ -367,10 +364,8 @@ def _learn_secrets(
 
 def _learn_literals(plan: Plan, masker: Masker) -> None:
     """Tell the masker which credentials the flow spells out: a server may know them before they are sent."""
-    for step in plan.steps:
-        if isinstance(step.work, FlowWork):
-            _learn_literals(step.work.plan, masker)
-        elif isinstance(step.work, HttpWork):
+    for step in (step for inner in plan.with_inner() for step in inner.steps):
+        if isinstance(step.work, HttpWork):
             learn_credentials(_written(step.work.headers), masker)
             auth = dict(_written(step.work.auth.settings if step.work.auth is not None else None))
             for url in (step.work.url.source, auth.get("tokenUrl")):

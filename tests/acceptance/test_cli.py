@@ -814,3 +814,16 @@ def test_the_width_can_be_given(tmp_path, api, columns, width):
     done = run(flow_file(tmp_path, get("a")), api, COLUMNS=columns)
     row = done.stdout.splitlines()[1]
     assert width - 15 <= len(row) <= width
+
+
+def test_a_run_tells_what_check_warns_of_before_it_begins(tmp_path):
+    text = '{"version": "1.0", "version": "1.0", "steps": [{"id": "a", "method": "PUT", "url": "x", "bodyFile": "b"}]}'
+    (tmp_path / "flow.json").write_text(text)
+    done = here("check", "flow.json", cwd=tmp_path)
+    warnings = done.stdout.splitlines()[:2]
+    assert "the key 'version' stands twice" in warnings[0]
+    assert "steps[0].bodyFile: warning: there is no file 'b' in the flow's folder" in warnings[1]
+    done = here("run", "flow.json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[:2] == warnings
+    assert "warning" not in here("run", "flow.json", "-q", cwd=tmp_path).stderr

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import runner
-from runner.runtime.loading import LoadSettings
+from runner.runtime.loading import LoadSettings, plan_of
 
 STEP = {"id": "a", "method": "GET", "url": "http://h.example/{{b.x}}"}
 
@@ -98,3 +98,41 @@ def test_a_flow_that_was_planned_can_be_planned_and_looked_at_again(tmp_path):
     assert runner.check(flow) == first
     assert [step.id for step in flow.steps] == ["a", ""]
     assert flow.steps[0].url == STEP["url"]
+
+
+def test_files_that_are_not_there_are_told_as_warnings(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/there.bin").write_bytes(b"x" * 10)
+    (tmp_path / "empty.bin").touch()
+    parts = {
+        "a": {"file": "sub/there.bin"}, "b": {"file": "gone.bin"}, "c": "gone.bin", "d": {"file": "{{b.x}}"},
+        "e": {"file": "../outside.bin"}, "f": {"file": "sub"}, "g": {"file": "empty.bin"},
+    }  # fmt: skip
+    post = {"method": "POST", "url": "http://h.example/"}
+    inner = data({**post, "id": "i", "bodyFile": "there.bin"}, {**post, "id": "j", "bodyFile": "gone.bin"})
+    write(tmp_path, "sub/inner.json", inner)
+    steps = [
+        {**post, "id": "b", "outputs": {"x": "response.body.x"}},
+        {**post, "id": "m", "multipart": parts},
+    ]
+    path = write(
+        tmp_path, "flow.json", data(*steps, *({"id": f"s{n}", "flow": "sub/inner.json"} for n in (1, 2)))
+    )
+    found = runner.check(runner.load(path))
+    assert {problem.severity for problem in found} == {"warning"}
+    assert [(problem.code, problem.where) for problem in found] == [
+        ("file.missing", "steps[1].multipart.b"), ("file.outside", "steps[1].multipart.e"),
+        ("file.unreadable", "steps[1].multipart.f"), ("file.missing", "steps[1].bodyFile"),
+    ]  # fmt: skip
+    assert [problem.place.file for problem in found] == [str(path)] * 3 + [str(tmp_path / "sub/inner.json")]
+    assert (
+        runner.check(runner.load({"version": "1.0", "steps": [{**post, "id": "a", "bodyFile": "x"}]})) == ()
+    )
+
+
+def test_a_plan_tells_each_flow_that_it_runs_once(tmp_path):
+    write(tmp_path, "f25.json", data({**STEP, "url": "http://h.example/"}))
+    for n in range(12, 25):
+        write(tmp_path, f"f{n}.json", data(*[{"id": f"s{m}", "flow": f"f{n + 1}.json"} for m in range(2)]))
+    plan = plan_of(runner.load(tmp_path / "f12.json"))
+    assert [one.flow.source for one in plan.with_inner()] == [f"f{n}.json" for n in range(12, 26)]
