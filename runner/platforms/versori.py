@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from runner.core.commands import Headers, Json, Response
 from runner.core.document import join
+from runner.core.json_document import encodable
 from runner.core.redact import mask_url
 from runner.core.trace import is_ulid, parse_time
 from runner.errors import Problem
@@ -121,7 +122,7 @@ def id_problems(flag: str, value: str) -> Iterator[Problem]:
 
 def name_problems(name: str) -> Iterator[Problem]:
     """Yield what is wrong with the name of a flow, which is a part of its url too."""
-    if name.strip() in ("", ".", ".."):
+    if name.strip() in ("", ".", "..") or not encodable(name):
         yield Problem("usage.target", "--name", f"a flow cannot be called {name!r}")
     elif trigger_id(name) != name:
         what = f"{name!r} has characters that urls do not like; {trigger_id(name)!r} has none"

@@ -273,6 +273,7 @@ def test_the_sample_call_of_the_documentation_is_no_trace(strict, tmp_path):
         (["--project", "x"], "--project: 'x' is no ULID"),
         (["--base-url", "platform.example"], "--base-url: 'platform.example' is no http:// or https:// url"),
         (["--name", ".."], "--name: a flow cannot be called '..'"),
+        (["--name", "\udcff"], r"--name: a flow cannot be called '\udcff'"),
         (["--token-file", "none"], "--token-file: there is no file 'none'"),
         (["--token-file", "two-lines"], "--token-file: 'two-lines' must hold one secret in one line"),
         (["--profile", "none"], "--profile: there is no file 'none'"),

@@ -361,7 +361,7 @@ def test_ids_are_ulids(value, fine):
     assert all(one.where == "--org" and "is no ULID" in one.what for one in found)
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+@pytest.mark.parametrize("name", ["", "\udcff", " ", ".", ".."])
 def test_a_name_that_is_no_part_of_a_path_is_refused(name):
     assert [one.severity for one in name_problems(name)] == ["error"]
 
