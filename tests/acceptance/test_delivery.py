@@ -426,10 +426,13 @@ def test_a_spool_file_may_be_kept(spool):
 
 
 def test_a_spool_file_that_a_kill_has_cut_off_is_sent_up_to_there(spool):
-    spool.write_bytes(spool.read_bytes()[:-100])
+    whole = spool.read_bytes()
+    spool.write_bytes(whole[: whole.rstrip(b"\n").rfind(b"\n") + 1])
+    before_the_last_line = len(names_in(spool))
+    spool.write_bytes(whole[:-100])
     with otlp_receiver() as receiver:
         done = push(spool.parent, spool.name, "--otlp-endpoint", receiver.url)
-        assert len(receiver.spans) == 1024
+        assert len(receiver.spans) == before_the_last_line > 0
     assert done.returncode == 0
     assert "warning: the last line is not whole" in done.stderr
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import runner
-from runner.core.model import Config, Edge, InputField, Retry, Step, Until
+from runner.core.model import Config, Edge, External, InputField, Retry, Step, Until
 from runner.platforms.steps import wire_names
 from tests.servers import ApiServer, Reply
 
@@ -35,9 +35,11 @@ class Ran:
         return next(span for span in self.result.integration_flow().spans if span.name == name)
 
 
-def ran(*steps, answers=None, inputs=None, fields=None, edges=(), tmp_path=None, env=None, **config):
+def ran(
+    *steps, answers=None, inputs=None, fields=None, edges=(), tmp_path=None, env=None, settings=None, **config
+):
     """Run steps against a server that answers `{"id": 42, …}`; a step without url goes to `/<id>`."""
-    full = [step if {"url", "set", "flow", "delay"} & step.keys() or ("condition" in step and len(step) < 5)
+    full = [step if {"url", "set", "flow", "delay", "external"} & step.keys() or ("condition" in step and len(step) < 5)
             else {"method": "GET", "url": f"{{{{env.API}}}}/{step['id']}", **step} for step in steps]  # fmt: skip
     document = {
         "name": "keys",
@@ -52,7 +54,8 @@ def ran(*steps, answers=None, inputs=None, fields=None, edges=(), tmp_path=None,
         if tmp_path is not None:
             source = tmp_path / "flow.json"
             source.write_text(json.dumps(document))
-        return Ran(api, runner.run_sync(source, inputs, env={"API": api.origin, **(env or {})}))
+        given = {"API": api.origin, **(env or {})}
+        return Ran(api, runner.run_sync(source, inputs, env=given, settings=settings))
 
 
 def elapsed(run, first, second):
@@ -193,6 +196,45 @@ def step_set():
         {"id": "s", "set": {"v": "{{input.v}}-x"}}, {"id": "a", "query": {"q": "{{s.v}}"}}, inputs={"v": 1}
     )
     assert run.targets == ["/a?q=1-x"]
+
+
+def answered(external, **given):
+    steps = {"id": "pay", "external": external}, {"id": "a", "query": {"q": "{{pay.receipt}}"}}
+    return ran(*steps, settings=runner.RunSettings(**given))
+
+
+def step_external():
+    run = answered({"type": "shop/pay"}, stubs={"pay": {"output": {"receipt": 7}}})
+    assert run.targets == ["/a?q=7"]
+
+
+def external_platform():
+    with pytest.raises(runner.FlowError) as caught:
+        answered({"platform": "davinci"})
+    assert [problem.code for problem in caught.value.problems] == ["davinci.unsupported_node"]
+
+
+def external_type():
+    assert answered({"type": "shop/pay"}, stubs={"shop/pay": {"output": {"receipt": 7}}}).targets == [
+        "/a?q=7"
+    ]
+
+
+def external_ask():
+    assert answered({"ask": "answers"}, answers={"pay": {"output": {"receipt": 7}}}).targets == ["/a?q=7"]
+
+
+def external_fields():
+    with pytest.raises(runner.FlowError, match="receipt"):
+        answered({"fields": ["receipt"]})
+
+
+def external_recorded():
+    assert answered({"recorded": {"output": {"receipt": 7}}}, recorded=True).targets == ["/a?q=7"]
+
+
+def external_source():
+    assert answered({"source": {"x": 1}}, stubs={"pay": {"output": {"receipt": 7}}}).targets == ["/a?q=7"]
 
 
 def step_flow(tmp_path):
@@ -442,6 +484,12 @@ def edge_join():
     assert ran({"id": "a"}, {"id": "b"}, {"id": "c"}, edges=edges).statuses["c"] == "skipped"
 
 
+def edge_gate():
+    edges = [{"from": source, "to": "c", "when": "done", "join": "all", "gate": "g"} for source in "ab"]
+    run = ran({"id": "a"}, {"id": "b"}, {"id": "c", "join": "each", "maxVisits": 2}, edges=edges)
+    assert run.targets == ["/a", "/b", "/c"]
+
+
 def asked(field, **inputs):
     return ran({"id": "a", "query": {"v": "{{input.v}}"}}, fields=[{"name": "v", **field}], inputs=inputs)
 
@@ -477,6 +525,7 @@ KEYS = [
     *(("step", Step, key) for key in wire_names(Step)),
     *(("until", Until, key) for key in wire_names(Until)),
     *(("retry", Retry, key) for key in wire_names(Retry)),
+    *(("external", External, key) for key in wire_names(External)),
     *(("config", Config, key) for key in wire_names(Config)),
     *(("edge", Edge, key) for key in wire_names(Edge)),
     *(("input", InputField, key) for key in wire_names(InputField)),
