@@ -143,9 +143,9 @@ def done_line(done: Done) -> str:
 
 
 def loss_lines(done: Done) -> list[str]:
-    """Return the lines that tell what the platform did not keep."""
-    head = [f"{done.name}: the platform did not keep everything that was sent:"]
-    return [*head, *(f"  {loss}" for loss in done.losses)] if done.losses else []
+    """Return the lines that tell what the platform did not keep, and what others have done meanwhile."""
+    head = [f"{done.name}: the platform did not keep everything that was sent:"] if done.losses else []
+    return [*done.overwritten, *head, *(f"  {loss}" for loss in done.losses)]
 
 
 def result_json(result: Done | Refusal) -> dict[str, Json]:
@@ -155,7 +155,7 @@ def result_json(result: Done | Refusal) -> dict[str, Json]:
             "outcome": result.verb,
             "name": result.name,
             "detail": result.detail,
-            "losses": list(result.losses),
+            "losses": [*result.overwritten, *result.losses],
         }
     return {
         "outcome": "refused",

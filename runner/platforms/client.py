@@ -57,7 +57,8 @@ class Done:
     """A platform did what it was asked for.
 
     `detail` is for people, such as ``12 spans -> 4``, and so are the `rows` of a list. `losses` tell what
-    the platform did not keep of what was sent; `document` is what was fetched, byte for byte.
+    the platform did not keep of what was sent; `document` is what was fetched, byte for byte; `overwritten`
+    tells what others have done at the same time.
     """
 
     verb: Literal["created", "replaced", "updated", "unchanged", "deleted", "found"]
@@ -66,6 +67,7 @@ class Done:
     losses: tuple[str, ...] = ()
     document: bytes = b""
     rows: tuple[tuple[str, ...], ...] | None = None
+    overwritten: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

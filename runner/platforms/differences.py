@@ -53,7 +53,12 @@ def _by_id(one: Mapping[str, Json], other: Mapping[str, Json], path: str) -> Ite
 
 def changes(one: Mapping[str, Json], other: Mapping[str, Json], *, by_id: bool = False) -> list[str]:
     """Return a line for each difference: ``settings.timezone: "UTC" -> "Asia/Kolkata"``."""
-    return [f"{at}: {shown(old)} -> {shown(new)}" for at, old, new in unlike(one, other, "", by_id=by_id)]
+    return [change_line(*found) for found in unlike(one, other, "", by_id=by_id)]
+
+
+def change_line(at: str, old: Json, new: Json) -> str:
+    """Return a difference in one line."""
+    return f"{at}: {shown(old)} -> {shown(new)}"
 
 
 def shortened(lines: Sequence[str]) -> Iterator[str]:
