@@ -212,9 +212,10 @@ class Options(argparse.Namespace):
     variables: bool
     versions: bool
     flow_version: int | None
-    details: bool
+    details: str | None
     export: bool
     as_is: bool
+    new: bool
     revert: int | None
     alias: str | None
     deploy: bool

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Owners = Mapping[str, tuple[str, ...]]
 
-PLATFORMS: Final = ("gassapi", "versori")
+PLATFORMS: Final = ("davinci", "gassapi", "versori")
 FOR_TRACES: Final = ("versori",)
 OWNERS: Final[Owners] = {
     "--delete": ("davinci", "gassapi", "versori"),
@@ -31,6 +31,7 @@ OWNERS: Final[Owners] = {
     "--description": ("davinci", "gassapi", "versori"),
     "--only": ("gassapi",),
     "--as-is": ("davinci",),
+    "--new": ("davinci",),
     "--yes": ("davinci", "gassapi"),
     "--no-overwrite": ("versori",),
     "--names": ("versori",),
@@ -114,8 +115,14 @@ def add_pull(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
     group = _add_remote(parser, OWNERS_OF_PULL)
     _add(group, "--versions", "list the versions of the flow", action="store_true")
-    _add(group, "--details", "a version with its flow, steps and variables", action="store_true")
-    _add(group, "--export", "a version as an export of the editor", action="store_true")
+    what = "of --flow-version, its flow and, if so asked, its steps or variables"
+    _add(group, "--details", what, choices=("flow", "steps", "variables"))
+    _add(
+        group,
+        "--export",
+        "the current version, or --flow-version, with its subflows and forms",
+        action="store_true",
+    )
 
 
 def flaw_of_push(options: argparse.Namespace) -> str:
@@ -129,7 +136,7 @@ def flaw_of_push(options: argparse.Namespace) -> str:
         return f"push --{options.act} takes no FILE, and --name or --id of what is meant"
     if options.act is not None and steps:
         return f"push --{options.act} goes alone, without {' and '.join(steps)}"
-    if options.file is None and not steps and options.act in (None, "validate"):
+    if options.file is None and not steps and options.act is None:
         return "push needs a FILE, or --delete"
     return ""
 
@@ -230,6 +237,7 @@ def _add_pushed(parser: argparse.ArgumentParser) -> None:
     _add(group, "--description", "description on the platform (default: the document's)")
     what = "send exactly these fields (default: those that differ)"
     _add(group, "--only", what, metavar="NAME,...")
+    _add(group, "--new", "make a flow of it, whatever id the document has", action="store_true")
     _add(group, "--as-is", "take nothing that the document lacks from what is there", action="store_true")
     what = "go on where it says that it needs this: where something would be lost"
     _add(group, "--yes", what, action="store_true")

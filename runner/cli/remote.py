@@ -23,6 +23,7 @@ from runner.runtime.platform import carry_out, read_secret
 LONGEST_LINE: Final = 400  # characters
 MOST_ANSWER: Final = 100 * 1024 * 1024  # bytes
 PLATFORMS: Final[Mapping[str, str]] = {
+    "davinci": "runner.cli.davinci_api:Davinci",
     "gassapi": "runner.cli.gassapi:Gassapi",
     "versori": "runner.cli.versori:Versori",
 }

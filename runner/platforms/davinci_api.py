@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from typing import Final, Literal
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from runner.core.commands import Headers, Json, Response, TokenSpec, header
+from runner.core.commands import Headers, Json, Request, Response, TokenSpec, header
 from runner.core.redact import mask_url
 from runner.core.trace import parse_time
 from runner.platforms.client import (
@@ -71,9 +71,9 @@ class Environment:
         return answer if isinstance(answer, Refusal) else _object(answer)
 
 
-def api(base_url: str, headers: Headers, token: TokenSpec | None = None, timeout: float = TIMEOUT) -> Api:
+def api(base_url: str, headers: Headers, token: TokenSpec | None = None, timeout: float | None = None) -> Api:
     """Return the platform's API, called with these headers, or with a token that is asked for."""
-    return Api(base_url, headers, _refusal, timeout, token=token, adapted=_with_time_to_wait)
+    return Api(base_url, headers, _refusal, timeout or TIMEOUT, token=token, adapted=_with_time_to_wait)
 
 
 def media_type(of: Literal["flow", "flowversion"], verb: str) -> str:
@@ -186,16 +186,17 @@ def get(there: Environment, flow: str) -> Program[Row | Refusal]:
 
 
 def fetch(there: Environment, path: str, name: str, *, export: bool = False) -> Program[Done | Refusal]:
-    """Fetch a document; it is the answer byte for byte."""
+    """Fetch a document, in lines that can be edited."""
     if export:
-        body, kind = encoded(_EXPORTED), media_type("flowversion", "export")
-        answer = yield from there.api.call("POST", path, body, kind=kind)
+        value = yield from there.call("POST", path, _EXPORTED, kind=media_type("flowversion", "export"))
     else:
-        answer = yield from there.api.call("GET", path)
-    if isinstance(answer, Refusal):
-        return answer
-    value = _object(answer)
-    return value if isinstance(value, Refusal) else Done("found", name, document=answer.body)
+        value = yield from there.call("GET", path)
+    return value if isinstance(value, Refusal) else Done("found", name, document=_document(value))
+
+
+def pull(there: Environment, flow: str) -> Program[Done | Refusal]:
+    """Fetch a flow as a document."""
+    return (yield from fetch(there, there.flow(flow), flow))
 
 
 def export_current(there: Environment, flow: str) -> Program[Done | Refusal]:
@@ -314,15 +315,24 @@ def _id_row(instance: Row) -> tuple[str, ...]:
     return (str(instance.get("id")),)
 
 
-def validate(there: Environment, flow: str, graph: Json) -> Program[Done | Refusal]:
-    """Let the platform look at a graph, that of the flow itself where there is none; nothing is changed."""
+def validation(there: Environment, flow: str, graph: Json) -> Program[Request | Done | Refusal]:
+    """Return the call by which the platform looks at a graph, that of the flow itself where there is none."""
     if graph is None:
         before = yield from get(there, flow)
         if isinstance(before, Refusal):
             return before
         graph = before.get("graphData")
+    body = encoded({"graphData": graph})
+    return there.api.request("POST", there.flow(flow), body, kind=media_type("flow", "validate"))
+
+
+def validate(there: Environment, flow: str, graph: Json) -> Program[Done | Refusal]:
+    """Let the platform look at a graph, that of the flow itself where there is none; nothing is changed."""
+    request = yield from validation(there, flow, graph)
+    if not isinstance(request, Request):
+        return request
     kind = media_type("flow", "validate")
-    answer = yield from there.call("POST", there.flow(flow), {"graphData": graph}, kind=kind)
+    answer = yield from there.call("POST", there.flow(flow), json.loads(request.body or b""), kind=kind)
     if isinstance(answer, Refusal):
         return answer
     graph = answer.get("graphData")

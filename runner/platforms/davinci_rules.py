@@ -67,7 +67,7 @@ ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
 LONGEST: Final = {"name": 256, "description": 1024, "displayName": 256}  # characters
 FORBIDDEN: Final = ("<", "${")  # in a name
 MOST: Final = 10_000_000  # bytes of a call; the documents say 10 MB
-_KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
     (bool, "true or false"),
     (int, "whole number"),
     (float, "number"),
@@ -102,13 +102,13 @@ def _findings(value: Mapping[str, Json], shapes: dict[str, Shape], at: str, plac
         if value.get(name) is not None:
             yield from _misfits(value[name], shape, join(at, name), join(place, name))
         elif place and name in value:
-            yield join(at, name), f"must be {_named(shape)}, not null"
+            yield join(at, name), f"must be {_named(_kind(shape))}, not null"
 
 
 def _misfits(value: Json, shape: Shape, at: str, place: str) -> Iterator[Finding]:
     """Yield where a value has not the shape; `place` is `at` without the numbers of lists."""
     if not _fits(value, shape):
-        yield at, f"must be {_named(shape)}, not {kind_of(value)}"
+        yield at, f"must be {_named(_kind(shape))}, not {named(value)}"
     elif isinstance(shape, list):
         for number, one in enumerate(value):
             yield from _misfits(one, shape[0], join(at, number), f"{place}[]")
@@ -133,18 +133,28 @@ def _flaws_of_text(text: str, at: str, place: str) -> Iterator[Finding]:
 
 def _fits(value: Json, shape: Shape) -> bool:
     kind = kind_of(value)
+    return kind == _kind(shape) or (shape == "number" and kind == "whole number")
+
+
+def _kind(shape: Shape) -> str:
     if isinstance(shape, str):
-        return kind == shape or (shape == "number" and kind == "whole number")
-    return kind == ("list" if isinstance(shape, list) else "object")
+        return shape
+    return "list" if isinstance(shape, list) else "object"
 
 
 def kind_of(value: Json) -> str:
     """Return what a JSON value is; a number without a fraction is whole, however it is written."""
     if isinstance(value, float) and value.is_integer():
         return "whole number"
-    return next((name for kinds, name in _KINDS if isinstance(value, kinds)), "null")
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
 
 
-def _named(shape: Shape) -> str:
-    name = shape if isinstance(shape, str) else "list" if isinstance(shape, list) else "object"
-    return name if name == "true or false" else f"{'an' if name == 'object' else 'a'} {name}"
+def named(value: Json) -> str:
+    """Return what a JSON value is, in words."""
+    return _named(kind_of(value))
+
+
+def _named(kind: str) -> str:
+    if kind in ("true or false", "null"):
+        return kind
+    return f"{'an' if kind == 'object' else 'a'} {kind}"

@@ -284,6 +284,11 @@ def clone(there: Environment, flow: str) -> Program[Done | Refusal]:
     return Done("created", after["id"], copied, tuple(_losses(wanted, after)))
 
 
+def clone_request(there: Environment, flow: str) -> Request:
+    """Return the call that copies a flow."""
+    return there.api.request("POST", there.flow(flow), encoded({}), kind=media_type("flow", "clone"))
+
+
 # --- steps
 
 

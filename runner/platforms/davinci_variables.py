@@ -10,7 +10,7 @@ from runner.core.commands import Json
 from runner.core.document import join
 from runner.platforms.client import Done, Program, Refusal, Tell
 from runner.platforms.davinci_api import Environment, Row, list_all
-from runner.platforms.davinci_rules import OF_A_VARIABLE, Finding, kind_of, variable_findings
+from runner.platforms.davinci_rules import OF_A_VARIABLE, Finding, named, variable_findings
 from runner.platforms.differences import change_line, shortened, shown, unlike
 
 
@@ -25,14 +25,14 @@ def variables_of(document: Mapping[str, Json]) -> tuple[str, Json]:
 def findings(variables: Json, path: str) -> Iterator[Finding]:
     """Yield what is wrong with variables that stand at `path` of a document."""
     if not isinstance(variables, list):
-        yield path, f"must be a list of variables, not {kind_of(variables)}"
+        yield path, f"must be a list of variables, not {named(variables)}"
         return
     for number, one in enumerate(variables):
         at = join(path, number) if path else ""
         if isinstance(one, dict):
             yield from variable_findings(one, at)
         else:
-            yield at, f"must be an object, not {kind_of(one)}"
+            yield at, f"must be an object, not {named(one)}"
 
 
 def list_variables(there: Environment) -> Program[Done | Refusal]:

@@ -1,0 +1,277 @@
+"""PingOne DaVinci as the flags of `push` and `pull` name it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from runner.cli.given import url_flaws
+from runner.cli.options import Options
+from runner.cli.remote import Operation, Verb, read_credentials
+from runner.core.commands import Headers, Json, TokenSpec
+from runner.core.document import MAX_BYTES, Document, join
+from runner.core.redact import Masker
+from runner.errors import FlowError, Problem
+from runner.platforms import davinci_api, davinci_forms, davinci_save, davinci_variables
+from runner.platforms.client import Done, Program, Refusal
+from runner.platforms.davinci_api import Environment, Row
+from runner.platforms.davinci_rules import Finding, flow_findings
+from runner.platforms.davinci_save import COUNTERS, VERSION, Save, Step
+from runner.runtime.loading import LoadSettings, document_at
+
+_API: Final = "https://api.pingone.{}"
+_AUTH: Final = "https://auth.pingone.{}"
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ATTEMPTS: Final = 4  # at getting a token
+
+
+class Davinci:
+    """An environment of PingOne, and the flow there that is meant."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        self.options, self.problems = options, list[Problem]()
+        self.masker = Masker()
+        self.credentials = read_credentials(options, environ, self.problems)
+        self.there = self._environment()
+        self.flow = options.id or ""
+        self.body: Row = {}
+        self.made_from: Row = {}
+        self.home = ""
+        self.variables: list[Row] = []
+
+    # --- where to, and as whom
+
+    def _environment(self) -> Environment:
+        options = self.options
+        name = options.env_id or self.credentials.find("DAVINCI_ENV_ID")
+        if not name:
+            self._wrong("--env-id", "is missing; give the UUID of the environment")
+        elif not _UUID.fullmatch(name):
+            self._wrong("--env-id", f"{name!r} is no UUID such as abfba8f6-49eb-49f5-a5d9-80ad5c98f9f6")
+        given = options.platform_url or self.credentials.find("DAVINCI_URL")
+        if given and options.region:
+            self._wrong("--region", f"there is a url already: {given}")
+        url = given or _API.format(options.region or "com")
+        headers, token = self._proof(name, url)
+        return Environment(davinci_api.api(url, headers, token, options.attempt_timeout), name)
+
+    def _proof(self, environment: str, url: str) -> tuple[Headers, TokenSpec | None]:
+        """Return what proves who calls: a token that was given, or how one is asked for."""
+        find = self.credentials.find
+        client, secret = find("DAVINCI_CLIENT_ID"), find("DAVINCI_CLIENT_SECRET")
+        token = self.credentials.token or ("" if client and secret else find("DAVINCI_TOKEN"))
+        self.masker.add(token)
+        self.masker.add(secret)
+        if token:
+            if not token.isascii() or not token.isprintable():
+                self.problems.append(
+                    Problem("usage.credentials", "", "the token has characters that no header can carry")
+                )
+            return (("Authorization", f"Bearer {token}"),), None
+        if not client or not secret:
+            what = "set DAVINCI_CLIENT_ID and DAVINCI_CLIENT_SECRET, or DAVINCI_TOKEN, or give --token-file"
+            self.problems.append(Problem("usage.credentials", "", what))
+            return (), None
+        giver = self.options.token_url or find("DAVINCI_TOKEN_URL") or self._token_url(environment, url)
+        self.problems += url_flaws({"--token-url": giver or None})
+        if not giver:
+            self._wrong("--token-url", f"is missing; who gives tokens for {url} is not known")
+        seconds = self.options.attempt_timeout or davinci_api.TIMEOUT
+        return (), TokenSpec(giver, client, secret, timeout=seconds, max_attempts=_ATTEMPTS)
+
+    def _token_url(self, environment: str, url: str) -> str:
+        """Return who gives tokens in the region that a url is of; a secret goes to nobody else unasked."""
+        from runner.cli.options_remote import REGIONS
+
+        for region in REGIONS:
+            if url.rstrip("/") == _API.format(region):
+                return f"{_AUTH.format(region)}/{environment}/as/token"
+        return ""
+
+    # --- what
+
+    def read(self, path: str) -> None:
+        """Read the flow, or the variables, that a document holds."""
+        limits = LoadSettings(max_bytes=self.options.max_document or MAX_BYTES)
+        try:
+            document = document_at(path, limits)
+        except FlowError as error:
+            self.problems += error.problems
+            return
+        self.problems += document.warnings
+        if self.options.variables:
+            self._read_variables(document)
+        else:
+            self._read_flow(document)
+
+    def _read_variables(self, document: Document) -> None:
+        place, listed = davinci_variables.variables_of(document.value)
+        self._find(davinci_variables.findings(listed, place), document)
+        if not self.problems:
+            self.variables = listed
+
+    def _read_flow(self, document: Document) -> None:
+        at, flow = self._flow_in(document)
+        if flow is None:
+            return
+        is_export = davinci_forms.is_export(flow)
+        names: dict[str, str] = {}
+        if is_export:
+            names = {one.admin: one.export for one in davinci_forms.RENAMED}
+            flow = davinci_forms.admin_form(flow)
+        elif not flow.keys() & {*davinci_forms.WRITABLE, "id"}:
+            keys = ", ".join(map(repr, list(flow)[:10])) or "none"
+            self._problem(document, at, f"no flow of DaVinci; keys found: {keys}", "document.dialect")
+            return
+        self.flow = self.flow or _text(flow.get("id"))
+        self.home = _text((flow.get("environment") or {}).get("id"))
+        self.body = davinci_api.body_of(flow)
+        # When an export says that it was saved is not known to be what the API says.
+        told = COUNTERS[:1] if is_export else VERSION
+        self.made_from = {name: flow[name] for name in told if flow.get(name) is not None}
+        for name in ("name", "description"):
+            if getattr(self.options, name) is not None:
+                self.body[name] = getattr(self.options, name)
+        is_whole = self.options.as_is or self.is_new
+        found = flow_findings(self.body, is_whole=is_whole and self.options.act is None)
+        self._find(((_renamed(place, names), what) for place, what in found), document, at)
+
+    def _flow_in(self, document: Document) -> tuple[str, Row | None]:
+        """Return the flow that is meant of those in a document, and where it stands."""
+        value = document.value
+        if isinstance(value.get("flowInfo"), dict):
+            return "flowInfo", value["flowInfo"]
+        listed = value.get("flows")
+        if not isinstance(listed, list):
+            return "", value
+        flows = {join("flows", number): one for number, one in enumerate(listed) if isinstance(one, dict)}
+        chosen = {
+            at: one for at, one in flows.items() if len(flows) == 1 or one.get("flowId") == self.options.id
+        }
+        for at, one in chosen.items():
+            return at, one
+        known = ", ".join(f"{one.get('flowId')} ({one.get('name')})" for one in flows.values())
+        self._problem(document, "flows", f"--id says which of {len(flows)} flows is sent: {known}")
+        return "", None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a flow is to be made, and none to be changed."""
+        return self.options.new or not self.flow
+
+    def call_it(self, name: str) -> None:
+        """Do nothing: a flow is meant by its id."""
+
+    # --- operations
+
+    def push(self) -> Operation:
+        """Return how to change the flow that is meant, or to make one; or to save variables."""
+        there, options = self.there, self.options
+        if options.variables:
+            return Operation(
+                davinci_variables.push(there, self.variables),
+                preview=davinci_variables.push(there, self.variables, really=False),
+            )
+        if options.act == "validate":
+            return self._validate()
+        save = Save(
+            self.body,
+            "" if self.is_new else self.flow,
+            self.made_from,
+            options.as_is,
+            bool(self.home) and self.home.lower() != there.id.lower(),
+            options.yes,
+            self._steps(),
+        )
+        return Operation(davinci_save.push(there, save), preview=davinci_save.preview(there, save))
+
+    def _validate(self) -> Operation:
+        self._need_flow()
+        graph = self.body.get("graphData")
+        return Operation(
+            davinci_api.validate(self.there, self.flow, graph),
+            preview=davinci_api.validation(self.there, self.flow, graph),
+        )
+
+    def pull(self) -> Operation:
+        """Return how to fetch a flow, one of its versions, or a list."""
+        options, there = self.options, self.there
+        if options.variables:
+            return Operation(davinci_variables.list_variables(there))
+        if not self.flow:
+            if options.versions or options.flow_version or options.export or options.details:
+                self._need_flow()
+            path = f"{there.flow()}?attributes={davinci_api.LISTED}"
+            return Operation(davinci_api.list_all(there, path, "flows", davinci_api.flow_row))
+        if options.versions:
+            path = there.flow(self.flow, "versions")
+            return Operation(davinci_api.list_all(there, path, "versions", davinci_api.version_row))
+        if options.flow_version is None:
+            if options.details:
+                self._wrong("--flow-version", "is missing; --details are those of a version")
+            fetch: Callable[[Environment, str], Program[Done | Refusal]]
+            fetch = davinci_api.export_current if options.export else davinci_api.pull
+            return Operation(fetch(there, self.flow))
+        path = there.flow(self.flow, "versions", options.flow_version)
+        if options.details:
+            path += "/details" + (f"?expand={options.details}" if options.details != "flow" else "")
+        return Operation(davinci_api.fetch(there, path, self.flow, export=options.export))
+
+    def act(self, verb: Verb | None) -> Operation:
+        """Return how to delete, copy or look at the flow that is meant, or to take steps with it."""
+        self._need_flow()
+        there, flow, version = self.there, self.flow, self.options.flow_version
+        if verb == "validate":
+            return self._validate()
+        if verb == "duplicate":
+            if self.options.name is not None:
+                self._wrong("--name", "the platform names a copy itself")
+            return Operation(davinci_save.clone(there, flow), davinci_save.clone_request(there, flow))
+        if verb is None:
+            steps = self._steps()
+            program = davinci_save.do(there, flow, steps)
+            return Operation(program, preview=davinci_save.preview_steps(there, flow, steps))
+        path = there.flow(flow) if version is None else there.flow(flow, "versions", version)
+        name = flow if version is None else f"version {version} of {flow}"
+        return Operation(davinci_api.delete(there, path, name), there.api.request("DELETE", path))
+
+    def _steps(self) -> tuple[Step, ...]:
+        """Return what is to be done after a save, or to a flow as it is there."""
+        options = self.options
+        steps: list[Step] = []
+        if options.revert is not None:
+            steps.append(Step("revert", options.revert))
+        if options.alias is not None:
+            steps.append(Step("alias", options.alias, options.flow_version))
+        if options.deploy:
+            steps.append(Step("deploy"))
+        if options.enable or options.disable:
+            steps.append(Step("enabled", options.enable))
+        return tuple(steps)
+
+    # --- what is wrong
+
+    def _need_flow(self) -> None:
+        if not self.flow:
+            self._wrong("--id", "is missing: the flow that is meant")
+
+    def _wrong(self, flag: str, what: str) -> None:
+        self.problems.append(Problem("usage.target", flag, what))
+
+    def _problem(self, document: Document, at: str, what: str, code: str = "usage.target") -> None:
+        self.problems.append(Problem(code, at, what, place=document.locate(at)))
+
+    def _find(self, found: Iterable[Finding], document: Document, within: str = "") -> None:
+        for place, what in found:
+            self._problem(document, ".".join(one for one in (within, place) if one), what, "davinci.property")
+
+
+def _renamed(place: str, names: Mapping[str, str]) -> str:
+    """Return a place in the admin form as it is called in an export."""
+    head, *rest = re.split(r"(?=[.\[])", place, maxsplit=1)
+    return names.get(head, head) + "".join(rest)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""
