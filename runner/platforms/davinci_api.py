@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Final, Literal
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
@@ -131,10 +129,10 @@ def _details(error: Json) -> list[Row]:
 
 
 def _detail(detail: Row) -> str:
-    inner = detail.get("innerError")
-    more = [f"{key} {shown(value)}" for key, value in inner.items()] if isinstance(inner, dict) else []
-    tags = "; ".join([str(detail["code"])] * bool(detail.get("code")) + more)
-    return f"{detail.get('message') or ''}" + (f" ({tags})" if tags else "")
+    code, inner = detail.get("code"), detail.get("innerError")
+    tags = [str(code)] if code else []
+    tags += [f"{key} {shown(value)}" for key, value in inner.items()] if isinstance(inner, dict) else []
+    return f"{detail.get('message') or ''}" + (f" ({'; '.join(tags)})" if tags else "")
 
 
 def _remedy(status: int) -> str:
@@ -154,9 +152,8 @@ def _with_time_to_wait(answer: Response) -> Response:
         told = (inner.get("retryAfter") or inner.get("quotaResetTime")) if isinstance(inner, dict) else None
         at = moment(told)
         if at is not None:
-            seconds = -(-at // 10**9)  # whole ones, and none too early
-            date = format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
-            return replace(answer, headers=(*answer.headers, ("Retry-After", date)))
+            wait = max(0, -(-at // 10**9) - int(answer.received_at))  # whole seconds, and none too few
+            return replace(answer, headers=(*answer.headers, ("Retry-After", str(wait))))
     return answer
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from runner.core.commands import Json, Request
 from runner.core.redact import mask_url
@@ -360,6 +360,8 @@ def _step_call(there: Environment, flow: str, step: Step, known: Row) -> tuple[s
             return "POST", there.flow(flow), {}, media_type("flow", "deploy")
         case "enabled":
             return "PUT", there.flow(flow, "enabled"), {"enabled": step.value}, JSON
+        case other:
+            assert_never(other)
 
 
 def _outcome(step: Step, answer: Row) -> str | Refusal:
@@ -375,6 +377,8 @@ def _outcome(step: Step, answer: Row) -> str | Refusal:
             what = f"deployed version {shown(deployed)}"
         case "enabled":
             is_so, what = answer.get("enabled") is step.value, "enabled" if step.value else "disabled"
+        case other:
+            assert_never(other)
     if is_so:
         return what
     return Refusal(
