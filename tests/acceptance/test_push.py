@@ -725,7 +725,6 @@ def test_on_a_terminal_the_upload_is_told_below_the_picture(strict, tmp_path):
 # --- flags of others
 
 
-VALUES = {"--region": "eu", "--server": "staging", "--scheme": "JWT", "--names": "versori"}
 COMMANDS = next(one for one in make_parser()._actions if one.dest == "command").choices
 PUSHED, PULLED = (
     {flag: one for one in COMMANDS[name]._actions for flag in one.option_strings} for name in ("push", "pull")
@@ -743,7 +742,8 @@ PUSHED, PULLED = (
     ],
 )
 def test_a_flag_of_another_platform_is_refused_by_its_name(tmp_path, command, flag, platform, owners):
-    value = () if PUSHED.get(flag, PULLED.get(flag)).nargs == 0 else (VALUES.get(flag, "1"),)
+    action = PUSHED.get(flag) or PULLED[flag]
+    value = () if action.nargs == 0 else (next(iter(action.choices or "1")),)
     way = ("push", "x.json", "--to") if command == "push" else ("pull", "--from")
     done = here(*way, platform, flag, *value, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
