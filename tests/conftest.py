@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers", "tests.databases"]
+pytest_plugins = ["tests.servers", "tests.databases", "tests.brokers"]
 
 FOREIGN_SETTING = re.compile(
     r"OTEL_|RUNNER_|VERSORI_|GASSAPI_|DAVINCI_|NECTED_|TRACE(PARENT|STATE)$|.*_PROXY$", re.IGNORECASE
