@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what type checkers see; __getattr__ below is what runs
     from runner.runtime.logs import TraceFilter
     from runner.runtime.pace import Pace
     from runner.runtime.run import RunSettings, run, run_sync
+    from runner.runtime.runs import Runs, submit
+    from runner.runtime.worker import Worker, WorkerSettings
 
 __all__ = [
     "Flow",
@@ -32,16 +34,20 @@ __all__ = [
     "RunResult",
     "RunSettings",
     "RunnerError",
+    "Runs",
     "Step",
     "StepError",
     "StepResult",
     "SurroundingsError",
     "TraceFilter",
+    "Worker",
+    "WorkerSettings",
     "__version__",
     "check",
     "load",
     "run",
     "run_sync",
+    "submit",
 ]
 
 _HOMES = {
@@ -55,15 +61,19 @@ _HOMES = {
     "RunResult": "runner.core.result",
     "RunSettings": "runner.runtime.run",
     "RunnerError": "runner.errors",
+    "Runs": "runner.runtime.runs",
     "Step": "runner.core.model",
     "StepError": "runner.errors",
     "StepResult": "runner.core.result",
     "SurroundingsError": "runner.errors",
     "TraceFilter": "runner.runtime.logs",
+    "Worker": "runner.runtime.worker",
+    "WorkerSettings": "runner.runtime.worker",
     "check": "runner.runtime.loading",
     "load": "runner.runtime.loading",
     "run": "runner.runtime.run",
     "run_sync": "runner.runtime.run",
+    "submit": "runner.runtime.runs",
 }
 
 

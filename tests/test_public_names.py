@@ -15,16 +15,20 @@ PROMISED = [
     "RunResult",
     "RunSettings",
     "RunnerError",
+    "Runs",
     "Step",
     "StepError",
     "StepResult",
     "SurroundingsError",
     "TraceFilter",
+    "Worker",
+    "WorkerSettings",
     "__version__",
     "check",
     "load",
     "run",
     "run_sync",
+    "submit",
 ]
 
 

@@ -23,6 +23,8 @@ _COMMANDS: Final = {
     "run": "runner.cli.run",
     "resume": "runner.cli.resume",
     "runs": "runner.cli.runs",
+    "submit": "runner.cli.submit",
+    "worker": "runner.cli.worker",
     "check": "runner.cli.check",
     "convert": "runner.cli.convert",
     "push": "runner.cli.push",

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runner.cli.options import Options
@@ -20,6 +21,7 @@ from runner.runtime.tracing import Listener
 if TYPE_CHECKING:
     from runner.runtime.metrics import OtlpMetrics
 
+_MANY: Final = 1024  # traces of runs that go on at the same time
 _HURRY: Final = 0.5  # seconds for delivering spans once the user wants to leave; the rest is kept
 
 
@@ -45,7 +47,8 @@ class Delivery(Listener):
             self._metrics = _metrics(environ)
         except SurroundingsError as error:
             raise FlowError([Problem("usage.otlp", "--otlp", str(error))]) from error
-        self._wanted: bool | None = None
+        self._any = self._wanted = False  # whether there was a span, and one that was wanted
+        self._is_wanted = lru_cache(_MANY)(self._judge)
 
     @classmethod
     def asked_for(cls, options: Options, environ: Mapping[str, str]) -> Delivery | None:
@@ -62,14 +65,16 @@ class Delivery(Listener):
 
     def sealed(self, record: SpanRecord) -> None:
         """Queue the span, and measure it."""
-        if self._wanted is None:
-            parent = parse_traceparent(self._environ.get("TRACEPARENT"))
-            sampled = parent.sampled if parent else None
-            self._wanted = wanted(self._environ, record.trace_id, parent_sampled=sampled)
-        if self._spans is not None and self._wanted:
+        self._any = True
+        if self._spans is not None and self._is_wanted(record.trace_id):
+            self._wanted = True
             self._spans.sealed(record)
         if self._metrics is not None:
             self._metrics.listener.sealed(record)
+
+    def _judge(self, trace_id: int) -> bool:
+        parent = parse_traceparent(self._environ.get("TRACEPARENT"))
+        return wanted(self._environ, trace_id, parent_sampled=parent.sampled if parent else None)
 
     def finish(self, *, hurry: bool = False) -> list[Told]:
         """Deliver what is left; returns a line for what did not arrive.
@@ -96,7 +101,7 @@ class Delivery(Listener):
 
     def _about_spans(self) -> list[Told]:
         spans = self._spans
-        if spans is None:
+        if spans is None or not self._any:
             return []
         if not self._wanted:
             return [

@@ -10,15 +10,23 @@ from runner.cli.flags import (
     TYPE_CHECKING,
     add_database,
     add_rate,
-    add_scripted,
-    add_tls,
-    count,
     milliseconds,
-    seconds,
     size,
+)
+from runner.cli.options_given import (
+    FROM,
+    add_connections,
+    add_dialect,
+    add_env,
+    add_folders,
+    add_given,
+    add_limits,
+    add_otlp,
+    add_trace_contents,
 )
 from runner.cli.options_remote import add_pull, add_push, add_upload, flaw_of_pull, flaw_of_push
 from runner.cli.options_runs import add_runs
+from runner.cli.options_worker import QueueOptions, add_submit, add_worker
 
 if TYPE_CHECKING:
     from typing import Final, Literal, NoReturn
@@ -105,7 +113,6 @@ exit codes:
   3  not every span was delivered; a spool file keeps the rest
 """
 # Tests hold these to runner.platforms, which takes too long to import here.
-FROM: Final = ("steps", "react-flow")
 TO: Final = (*FROM, "versori-flow")
 JUDGES: Final = ("gassapi", "gassapi-observed")
 MAIN_EXAMPLE: Final = """\
@@ -116,7 +123,7 @@ example:
 """
 
 
-class Options(argparse.Namespace):
+class Options(QueueOptions):
     """The flags as they were given; `command` says which of them exist."""
 
     command: str
@@ -254,6 +261,8 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, short, add in (
         ("run", "run a flow", _add_run),
+        ("submit", "put a run into the queue", add_submit),
+        ("worker", "take runs out of the queue and carry them on", add_worker),
         ("resume", "carry on a run that was cut off", _add_resume),
         ("runs", "look at the runs of a state database, end them, do them again", _add_runs),
         ("check", "tell what is wrong with flows, without running them", _add_check),
@@ -283,11 +292,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the requests as they would be sent, and send nothing"
     )
-    _add_given(parser)
+    add_given(parser)
     _add_results(parser)
     add_upload(parser)
-    _add_connections(parser)
-    _add_limits(parser)
+    add_connections(parser)
+    add_limits(parser)
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -296,98 +305,16 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
     parser.epilog = RESUME_EXAMPLE
     parser.add_argument("run_id", metavar="RUN", help="the run's id")
     add_database(parser)
-    _add_env(parser)
+    add_env(parser)
     _add_results(parser, kept=True)
     add_upload(parser)
-    _add_connections(parser, kept=True)
+    add_connections(parser, kept=True)
     add_rate(parser)
     parser.set_defaults(max_response=None, max_document=None, dry_run=False)
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     add_runs(parser, _formatter)
-
-
-def _add_given(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what the flow is given")
-    group.add_argument(
-        "-i",
-        "--input",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="an input, read as its declared type; NAME=@FILE takes the text of a file (without a final line"
-        " break), NAME=@@TEXT a text that begins with @",
-    )
-    group.add_argument("--inputs", metavar="FILE", help="inputs as one JSON object; - is standard input")
-    _add_env(group)
-    group.add_argument(
-        "--secret",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="an env value that is masked everywhere, whatever its name; taken from the process unless -e or"
-        " --env-file gives it",
-    )
-    group.add_argument(
-        "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header for {{headers.NAME}}"
-    )
-    group.add_argument("--base-url", metavar="URL", help="put before urls that start with /")
-    add_scripted(group)
-    group.add_argument("--run-id", metavar="ID", help="the run's id (default: a new ULID)")
-    _add_dialect(group)
-    _add_folders(group)
-    _add_state(group)
-
-
-def _add_state(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--state",
-        metavar="URL",
-        help="keep the run in this database (sqlite:///FILE, postgresql://HOST/NAME), to resume it",
-    )
-    group.add_argument(
-        "--with",
-        dest="take",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="a file that only the run knows it needs, kept with it",
-    )
-
-
-def _add_folders(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--allow-files",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="a folder that the flow may read files from, besides its own",
-    )
-
-
-def _add_dialect(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--from", dest="source", choices=FROM, help="what the flow's file must be (default: any)"
-    )
-
-
-def _add_env(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "-e",
-        "--env",
-        metavar="NAME[=VALUE]",
-        action="append",
-        default=[],
-        help="an env value; without =VALUE it is taken from the process",
-    )
-    group.add_argument(
-        "--env-file",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="env values, a line NAME=VALUE each; -e wins",
-    )
 
 
 def _add_results(parser: argparse.ArgumentParser, *, kept: bool = False) -> None:
@@ -399,66 +326,10 @@ def _add_results(parser: argparse.ArgumentParser, *, kept: bool = False) -> None
     _add_files(group)
     group.add_argument("--name", help="name in what is written (default: the flow's)")
     group.add_argument("--description", help="description in what is written (default: the flow's)")
-    group.add_argument(
-        "--otlp", action="store_true", help="send the trace to OpenTelemetry, as OTEL_EXPORTER_OTLP_* say"
-    )
-    group.add_argument("--otlp-endpoint", metavar="URL", help="send it there; implies --otlp")
+    add_otlp(group)
     if not kept:  # else it was said when the run began
-        group.add_argument(
-            "--capture-bodies", action="store_true", help="keep bodies in the trace, masked and cut"
-        )
-        group.add_argument(
-            "--no-outputs", action="store_true", help="keep the outputs of steps out of the trace"
-        )
+        add_trace_contents(group)
     group.add_argument("--no-color", action="store_true", help="no colours; the same as NO_COLOR=1")
-
-
-def _add_connections(parser: argparse.ArgumentParser, *, kept: bool = False) -> None:
-    group = parser.add_argument_group(
-        "connections", "Proxies are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
-    )
-    for flag, form, what in (
-        ()
-        if kept
-        else (
-            (
-                "--map",
-                "HOST[:PORT]=HOST[:PORT]",
-                "connect there instead; Host header and certificate name stay those of the url",
-            ),
-            (
-                "--allow-host",
-                "PATTERN[:PORT]",
-                "send only to hosts that match one of these, such as '*.example.com'",
-            ),
-        )
-    ):
-        group.add_argument(flag, metavar=form, action="append", default=[], help=what)
-    if not kept:
-        group.add_argument(
-            "--deny-private",
-            action="store_true",
-            help="connect to public addresses only, not within networks",
-        )
-    add_tls(group)
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits", "Sizes are bytes; 512k and 20MiB work as well.")
-    add_rate(group)
-    group.add_argument("--timeout", metavar="SECONDS", type=seconds, help="end the run after this time")
-    for flag, what in (
-        ("--max-document", "the flow's file (default 20MiB)"),
-        ("--max-response", "the body of an answer, unpacked (default 10MiB)"),
-        ("--max-text", "a text made from a template (default 1MiB)"),
-    ):
-        group.add_argument(flag, metavar="SIZE", type=size, help=f"most for {what}")
-    group.add_argument(
-        "--max-steps",
-        metavar="N",
-        type=count,
-        help="most steps, items and polls in a run (default 10000, or twice the flow's steps)",
-    )
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -499,9 +370,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.description = "Tell what is wrong with flows, without sending anything."
     parser.epilog = CHECK_EXAMPLE
     parser.add_argument("flows", metavar="FLOW", nargs="+", help="a JSON or YAML file; - is standard input")
-    _add_dialect(parser)
-    _add_env(parser)
-    _add_folders(parser)
+    add_dialect(parser)
+    add_env(parser)
+    add_folders(parser)
     parser.add_argument(
         "--as",
         dest="judge",
@@ -521,9 +392,9 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.epilog = CONVERT_EXAMPLE
     parser.add_argument("flow", metavar="FLOW", help="a JSON or YAML file; - is standard input")
     parser.add_argument("--to", dest="target", choices=TO, required=True, help="what to write")
-    _add_dialect(parser)
+    add_dialect(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
-    _add_folders(parser)
+    add_folders(parser)
     parser.add_argument(
         "--max-document", metavar="SIZE", type=size, help="most for a flow's file (default 20MiB)"
     )
@@ -568,7 +439,9 @@ def parse(argv: Sequence[str]) -> Options:
         argv = ["runs", "list", *argv[1:]]
     options = parser.parse_args(argv, namespace=Options())
     if not options.command and not options.version:
-        parser.error("a command is missing; try run, check, show, convert, push, pull, schema or trace")
+        parser.error(
+            "a command is missing; try run, submit, worker, check, show, convert, push, pull, schema or trace"
+        )
     if options.command == "run" and all(getattr(options, name) is None for name in _FILES):
         unused = [flag for flag in ("--name", "--description") if getattr(options, flag.strip("-"))]
         if unused:

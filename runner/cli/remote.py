@@ -77,7 +77,7 @@ def connect(name: str, options: Options, environ: Mapping[str, str]) -> Platform
     """Return the platform of that name, with what the flags and the environment say of it."""
     module, _, kind = PLATFORMS[name].partition(":")
     platform: Platform = getattr(import_module(module), kind)(options, environ)
-    flag = "--push-url" if options.command == "run" else "--base-url"
+    flag = "--push-url" if options.command not in ("push", "pull") else "--base-url"
     platform.problems += [*url_flaws({flag: options.platform_url}), *tls_flaws(options)]
     return platform
 
@@ -133,7 +133,7 @@ def perform(
         tell(shown(platform, text))
 
     # The limit of `run` is for the answers that a flow gets; a platform sends back all that it was sent.
-    most = None if options.command == "run" else options.max_response
+    most = None if options.command not in ("push", "pull") else options.max_response
     http = replace(http_settings(options, environ), max_response=most or MOST_ANSWER)
     return carry_out(program, http, told, platform.masker.add)
 

@@ -103,10 +103,12 @@ class RunCommand:
         given.problems += flaws(self.artefacts, [options.flow])
         self.make_upload(given.problems)
         if given.problems:
-            raise FlowError([*given.problems, *_flow_problems(options.flow, limits)])
+            raise FlowError([*given.problems, *flow_problems(options.flow, limits)])
         if not options.dry_run:
             self.make_delivery()
-        settings = self._settings(given, limits)
+        settings = replace(
+            run_settings(options, given, limits, self.environ), trigger="cli", listeners=self.listeners
+        )
         if options.state is None or options.dry_run:
             return Run(load(options.flow, limits), given.inputs, replace(settings, pace=pace_of(options)))
         state = self.open_state(options.state)
@@ -139,35 +141,6 @@ class RunCommand:
     def listeners(self) -> list[Listener]:
         """Who is told about the spans."""
         return [self.watch] if self.delivery is None else [self.watch, self.delivery]
-
-    def _settings(self, given: Given, limits: LoadSettings) -> RunSettings:
-        options = self.options
-        return RunSettings(
-            run_id=options.run_id,
-            env=given.env,
-            headers=given.headers,
-            answers=given.answers,
-            stubs=given.stubs,
-            recorded=options.recorded,
-            secret_env=given.secret,
-            text_inputs=frozenset(given.text),
-            input_files=given.files,
-            base_url=options.base_url,
-            timeout=options.timeout,
-            step_budget=options.max_steps,
-            max_text=options.max_text or MAX_TEXT,
-            load=limits,
-            http=http_settings(options, self.environ),
-            map_hosts=options.map,
-            allow_hosts=options.allow_host,
-            deny_private=options.deny_private,
-            traceparent=self.environ.get("TRACEPARENT"),
-            tracestate=self.environ.get("TRACESTATE", ""),
-            trigger="cli",
-            outputs=not options.no_outputs,
-            capture_bodies=options.capture_bodies,
-            listeners=self.listeners,
-        )
 
     # --- while
 
@@ -330,7 +303,37 @@ class RunSource:
         return str(place_of(self._run.plan, path, where) or "")
 
 
-def _flow_problems(flow: str, limits: LoadSettings) -> tuple[Problem, ...]:
+def run_settings(
+    options: Options, given: Given, limits: LoadSettings, environ: Mapping[str, str]
+) -> RunSettings:
+    """Return what the flags give a run."""
+    return RunSettings(
+        run_id=options.run_id,
+        env=given.env,
+        headers=given.headers,
+        answers=given.answers,
+        stubs=given.stubs,
+        recorded=options.recorded,
+        secret_env=given.secret,
+        text_inputs=frozenset(given.text),
+        input_files=given.files,
+        base_url=options.base_url,
+        timeout=options.timeout,
+        step_budget=options.max_steps,
+        max_text=options.max_text or MAX_TEXT,
+        load=limits,
+        http=http_settings(options, environ),
+        map_hosts=options.map,
+        allow_hosts=options.allow_host,
+        deny_private=options.deny_private,
+        traceparent=environ.get("TRACEPARENT"),
+        tracestate=environ.get("TRACESTATE", ""),
+        outputs=not options.no_outputs,
+        capture_bodies=options.capture_bodies,
+    )
+
+
+def flow_problems(flow: str, limits: LoadSettings) -> tuple[Problem, ...]:
     """Return what is wrong with the flow too, so that all is told at once."""
     try:
         return errors_of(problems_of(load(flow, limits), limits))

@@ -23,6 +23,7 @@ from runner.runtime.files import write_atomically
 from runner.runtime.http import HttpSettings
 from runner.runtime.journal import Journal
 from runner.runtime.loading import LoadSettings
+from runner.runtime.queue import Queue
 from runner.runtime.state import Again, Surroundings, restored, retry
 from runner.runtime.store import ENDED, Claim, RunRow, Store
 
@@ -43,7 +44,7 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
 def _list(store: Store, options: Options, out: Output) -> int:
     rows = store.runs(states=options.status, flow=options.of_flow, before=options.before, limit=options.limit)
     if options.json:
-        _print_json([_shown(row) for row in rows], out)
+        _print_json([run_json(row) for row in rows], out)
         return 0
     width = max((len(row.id) for row in rows), default=0)
     for row in rows:
@@ -57,7 +58,7 @@ def _list(store: Store, options: Options, out: Output) -> int:
     return 0
 
 
-def _shown(row: RunRow) -> dict[str, Json]:
+def run_json(row: RunRow) -> dict[str, Json]:
     """Return a run as JSON: times as RFC 3339, durations in ms."""
     times = {"created": row.created, "started": row.started, "ended": row.ended}
     return {
@@ -77,15 +78,20 @@ def _shown(row: RunRow) -> dict[str, Json]:
 
 
 def _show(store: Store, options: Options, out: Output) -> int:
+    show_runs(store, _rows(store, options.ids), options, out)
+    return 0
+
+
+def show_runs(store: Store, rows: Sequence[RunRow], options: Options, out: Output) -> None:
+    """Print the traces of runs as they are by now."""
     from runner.cli.show import Found, present
     from runner.core.trace_document import read_traces
 
     found: list[Found] = []
-    for row in _rows(store, options.ids):
+    for row in rows:
         [trace] = read_traces(_trace_of(store, row), row.id)
         found.append(Found(f"run {row.id} ({row.state})", trace))
     present(found, options, out)
-    return 0
 
 
 def _trace_of(store: Store, row: RunRow) -> bytes:
@@ -97,8 +103,8 @@ def _trace_of(store: Store, row: RunRow) -> bytes:
 
 
 async def _replayed(store: Store, row: RunRow) -> bytes:
-    claim = Claim(row, store.given(row.id), store.kept(row.id))
-    run = restored(store, Journal(store), claim, Surroundings(HttpSettings()))
+    claim = Claim(row, store.given(row.id), store.kept(row.id), store.files(row.id), store.parts(row.id))
+    run = restored(Journal(store), claim, Surroundings(HttpSettings()))
     run.replay()
     file = BytesIO()
     run.write_trace(file)
@@ -163,9 +169,9 @@ def _retry(store: Store, options: Options, out: Output) -> int:
         start=options.start, failed=options.failed, from_step=options.from_step, flow=options.edited,
         run_id=options.new_id,
     )  # fmt: skip
-    row = retry(store, run_id, again, LoadSettings())
+    row = retry(store, Queue(store), run_id, again, LoadSettings())
     if options.json:
-        _print_json(_shown(row), out)
+        _print_json(run_json(row), out)
     else:
         out.line(f"{row.id}: a worker takes it, or: runner resume {row.id}")
     return 0

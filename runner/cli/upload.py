@@ -36,7 +36,7 @@ class Upload:
         if status == "cancelled":
             return ["the trace was not pushed, because the run was cancelled"]
         try:
-            done, troubles = self._push(source)
+            done, troubles = self.push(source)
         except KeyboardInterrupt:
             return ["the push of the trace was interrupted; the platform may have it or not"]
         except SurroundingsError as error:
@@ -45,7 +45,11 @@ class Upload:
             out.line(f"  {done}")
         return troubles
 
-    def _push(self, source: Source) -> tuple[str, list[str]]:
+    def push(self, source: Source) -> tuple[str, list[str]]:
+        """Push; returns what was done, empty when it was not, and what went wrong.
+
+        Raises SurroundingsError.
+        """
         platform, options = self._platform, self._options
         if options.name is None:
             platform.call_it(source.title)

@@ -161,6 +161,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "usage.artefact": "A file that is asked for cannot be written, or another flag names it too.",
     "usage.step": "A --step is not in the trace.",
     "usage.otlp": "The OTLP settings cannot be used.",
+    "usage.traceparent": "A --traceparent is none.",
     "usage.runs": "It is not clear which runs are meant.",
     "usage.map": "A --map is not HOST[:PORT]=HOST[:PORT].",
     "usage.allow_host": "An --allow-host is no host with an optional port.",
@@ -233,5 +234,7 @@ STEP_ERRORS: Final[dict[str, str]] = {
     "limit.steps": "The run has started as many steps as it may.",
     "run.cancelled": "The run was cancelled.",
     "run.timed_out": "The time for the run ran out.",
+    "run.dead_letter": "Too many workers died while they carried the run on.",
+    "run.unreadable": "What the state database has of the run cannot be read, or does not fit together.",
     "internal": "A fault of the runner itself.",
 }

@@ -42,6 +42,14 @@ NETWORK_PROTOCOL_VERSION: Final = "network.protocol.version"
 NETWORK_PEER_ADDRESS: Final = "network.peer.address"
 NETWORK_PEER_PORT: Final = "network.peer.port"
 
+# --- messaging conventions, for the queue in front of workers ------------------------------------
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_DESTINATION: Final = "messaging.destination.name"
+MESSAGING_OPERATION: Final = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE: Final = "messaging.operation.type"
+MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
+MESSAGING_CLIENT_ID: Final = "messaging.client.id"
+
 # --- errors --------------------------------------------------------------------------------------
 ERROR_TYPE: Final = "error.type"
 ERROR_MESSAGE: Final = "error.message"
@@ -90,6 +98,9 @@ ATTEMPT: Final = "runner.attempt"
 REASON: Final = "runner.reason"
 EXTERNAL_SOURCE: Final = "runner.external.source"
 LOGGED: Final = "runner.logged."
+CLAIM: Final = "runner.claim"
+CLAIM_END: Final = "runner.claim.end"
+QUEUE_WAIT_MS: Final = "runner.queue.wait_ms"
 
 ATTRIBUTES: Final[dict[str, str]] = {
     TASK_ID: "The id of the step; on the flow span the name of the flow.",
@@ -119,6 +130,12 @@ ATTRIBUTES: Final[dict[str, str]] = {
     NETWORK_PROTOCOL_VERSION: "The version of HTTP that was spoken: 1.0, 1.1 or 2.",
     NETWORK_PEER_ADDRESS: "The address that the connection went to.",
     NETWORK_PEER_PORT: "The port that the connection went to.",
+    MESSAGING_SYSTEM: "The queue that the run came from: flowspan.",
+    MESSAGING_DESTINATION: "The name of the queue.",
+    MESSAGING_OPERATION: "What a worker does with what it takes: process.",
+    MESSAGING_OPERATION_TYPE: "The kind of that operation: process.",
+    MESSAGING_MESSAGE_ID: "What was taken from the queue: the id of the run.",
+    MESSAGING_CLIENT_ID: "The worker: its host, its process, and a number of its own.",
     ERROR_TYPE: "A short, stable name of the failure: a status code as text, timeout, cancelled or a code.",
     ERROR_MESSAGE: "What went wrong, in one sentence, on the step that failed.",
     ERROR_STACK: "The code, the message and the place of the failure; only with --names versori.",
@@ -159,6 +176,9 @@ ATTRIBUTES: Final[dict[str, str]] = {
     ATTEMPT: "The number of the attempt that an event is about, counted from 1.",
     EXTERNAL_SOURCE: "Where the scripted outcome of the step is from: answer, stub or recording.",
     LOGGED + "<name>": "What the flow logs about itself, on the event that tells of it.",
+    CLAIM: "Which part of the run this is, counted from 1; each worker that takes the run adds one.",
+    CLAIM_END: "How the part of an earlier worker ended: handed_over, or lost with its process.",
+    QUEUE_WAIT_MS: "How long the run was in the queue before it was first taken, in milliseconds.",
     REASON: "Why the thing that an event tells of was done or left.",
 }
 
@@ -193,6 +213,8 @@ METRIC_EXECUTION_DURATION: Final = "workflow.execution.duration"
 METRIC_EXECUTION_OUTCOME: Final = "workflow.execution.outcome"
 METRIC_EXECUTION_ERRORS: Final = "workflow.execution.errors"
 METRIC_WORKFLOW_OUTCOME: Final = "workflow.outcome"
+METRIC_PROCESS_DURATION: Final = "messaging.process.duration"
+METRIC_CONSUMED: Final = "messaging.client.consumed.messages"
 
 METRICS: Final[dict[str, str]] = {
     METRIC_REQUEST_DURATION: "Histogram of seconds: each send of a request, as long as its span.",
@@ -200,6 +222,8 @@ METRICS: Final[dict[str, str]] = {
     METRIC_EXECUTION_OUTCOME: "Counter: flows, steps and iterations by workflow.execution.result.",
     METRIC_EXECUTION_ERRORS: "Counter: flows, steps and iterations that failed, by error.type.",
     METRIC_WORKFLOW_OUTCOME: "Counter: runs by workflow.execution.result.",
+    METRIC_PROCESS_DURATION: "Histogram of seconds: the part of a run that one worker had.",
+    METRIC_CONSUMED: "Counter: runs that a worker has taken from the queue and ended.",
 }
 
 # --- span names ----------------------------------------------------------------------------------
@@ -219,11 +243,13 @@ TASK_TYPES: Final = (
 )
 EXECUTION_RESULTS: Final = ("success", "failure", "error", "timeout", "cancellation", "skip")
 
+PROCESS_SPAN_NAME: Final = "process flows"
 SPAN_NAMES: Final[dict[str, str]] = {
     "flow-<flow>": "The whole run; <flow> is the flow's name, else its file's stem, else the word flow.",
     "<task.type>-<step>": "One visit of a step; a step that runs another flow is flow-<step>.",
     "iteration-<step>": "One item of a loop; runner.index says which.",
     "http-<step>.auth": "Fetching the access token that a step needs.",
+    "process flows": "The part of a run from the queue that one worker had.",
     "<METHOD> <url.template>": "One send of a request over the wire; only the method where no path is left.",
 }
 

@@ -30,6 +30,21 @@ def flow_attributes(label: str, trigger: str) -> dict[str, Json]:
     }
 
 
+def part_attributes(label: str, run_id: str, owner: str, claim: int) -> dict[str, Json]:
+    """Return the attributes of the part of a run that one worker had (messaging conventions)."""
+    return {
+        names.TASK_ID: label,
+        names.TASK_TYPE: names.TASK_FLOW,
+        names.MESSAGING_SYSTEM: "flowspan",
+        names.MESSAGING_DESTINATION: "flows",
+        names.MESSAGING_OPERATION: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_MESSAGE_ID: run_id,
+        names.MESSAGING_CLIENT_ID: owner,
+        names.CLAIM: claim,
+    }
+
+
 def spot_name(spot: Spot) -> str:
     """Return the name of the span of a step, an iteration, a poll or a flow."""
     return names.step_span_name(spot.type, spot.id)

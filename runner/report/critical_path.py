@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from runner.core import names
 from runner.core.trace import SpanRecord
 from runner.report.forest import Node, forest, span_of_time
 
@@ -59,6 +60,7 @@ class _Visit:
         inside = [
             (max(child.record.start, start), min(_end(child.record, last), end), child)
             for child in reversed(children)
+            if names.CLAIM not in child.record.attributes  # a worker's part: what it did stands beside it
         ]
         self._children = sorted(inside, key=lambda one: (one[1], -one[0]))
 

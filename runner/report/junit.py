@@ -144,7 +144,11 @@ def _is_leaf(node: Node) -> bool:
 
 def _is_step(node: Node) -> bool:
     attributes = node.record.attributes
-    return node.record.kind != "client" and names.TASK_ID in attributes and names.POLL not in attributes
+    return (
+        node.record.kind not in ("client", "consumer")
+        and names.TASK_ID in attributes
+        and names.POLL not in attributes
+    )
 
 
 def _tells_more(line: Line, below: Sequence[Case]) -> bool:

@@ -41,7 +41,7 @@ from runner.core.redact import mask_fields
 from runner.core.request import FORM
 from runner.core.result import RunResult, StepResults
 from runner.core.trace import SpanRecord
-from runner.errors import StepError
+from runner.errors import FencedError, StepError
 from runner.runtime.files import FileSource
 from runner.runtime.http import HttpClient
 from runner.runtime.tracing import Recorder, current
@@ -140,6 +140,10 @@ class Engine:
 
     async def conclude(self, result: RunResult) -> None:
         """Keep how the run ended, where that is kept."""
+
+    def give_up(self, why: FencedError) -> None:  # noqa: ARG002 - for a journal
+        """Stop at once; a run that is kept is left to somebody else."""
+        self.interrupt("cancelled")
 
     def interrupt(self, by: Interruption, path: str = "") -> None:
         """Start nothing new at `path` and below, and end what runs there."""

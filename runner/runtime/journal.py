@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -16,7 +16,7 @@ from runner.core.commands import Json
 from runner.core.journal import Kept, Row
 from runner.core.result import RunResult
 from runner.errors import FencedError
-from runner.runtime.store import Claim, RunRow, StateError, Store
+from runner.runtime.store import Claim, Part, RunRow, StateError, Store
 
 MOST_ROWS: Final = 512  # in one transaction
 _FIRST_WAIT: Final = 0.1
@@ -88,10 +88,16 @@ async def insist(call: Callable[[], T]) -> T:
 
 @dataclass(slots=True)
 class RunJournal:
-    """The journal of one run that this process has claimed."""
+    """The journal of one run that this process has claimed.
+
+    `permit` returns once the process may act for the run: while its lease is in doubt, it may not.
+    With `upload` the trace is due to be uploaded in the end.
+    """
 
     journal: Journal
     claim: Claim
+    permit: Callable[[], Awaitable[None]] | None = None
+    upload: bool = False
     next_seq: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +112,11 @@ class RunJournal:
     def given(self) -> dict[str, Json]:
         """What the run was given."""
         return self.claim.given
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What each process had of the run, this one last."""
+        return self.claim.parts
 
     @property
     def kept(self) -> Sequence[Kept]:
@@ -128,6 +139,8 @@ class RunJournal:
         result.write_trace(trace)
         row, store = self.row, self.journal.store
         shown = result.to_json()
-        write = partial(store.finish, row.id, row.epoch, result.status, shown, trace.getvalue())
+        write = partial(
+            store.finish, row.id, row.epoch, result.status, shown, trace.getvalue(), upload=self.upload
+        )
         if not await insist(write):
             raise FencedError(f"run {row.id!r} was taken over")

@@ -13,7 +13,7 @@ import anyio
 
 from runner.core import names, spans
 from runner.core.actions import Action, Interruption, Spot, Start
-from runner.core.commands import Outcome
+from runner.core.commands import Outcome, Reply, SendRequest
 from runner.core.journal import Kept, Row, span_id
 from runner.core.progress import Progress
 from runner.core.result import RunResult
@@ -23,6 +23,7 @@ from runner.runtime.engine import Engine, EngineOptions
 from runner.runtime.files import FileSource
 from runner.runtime.http import HttpClient
 from runner.runtime.journal import RunJournal
+from runner.runtime.store import Part
 from runner.runtime.tracing import Recorder
 
 _NOTHING: Final = Outcome("skipped")
@@ -50,6 +51,7 @@ class JournalledEngine(Engine):
         self._arrived: list[Row] = []
         self._more = anyio.Event()
         self.given_up: FencedError | None = None
+        self._part: SpanRecord | None = None  # this worker's
 
     # --- replay
 
@@ -146,6 +148,21 @@ class JournalledEngine(Engine):
             self._more.set()
         return None
 
+    async def _expire(self, path: str, seconds: float) -> None:
+        await super()._expire(path, self._left(seconds, self._spans.get(path)))
+
+    async def _end_in_time(self, seconds: float) -> None:
+        await super()._end_in_time(self._left(seconds, self.root))
+
+    def _left(self, seconds: float, span: SpanRecord | None) -> float:
+        """Return what is left of the time for what this span is; another process may have begun it."""
+        return seconds if span is None else seconds - (self.recorder.now() - span.start) / 1e9
+
+    async def _send(self, command: SendRequest, parent: SpanRecord, task_id: str, task_type: str) -> Reply:
+        if self.journal.permit is not None:
+            await self.journal.permit()
+        return await super()._send(command, parent, task_id, task_type)
+
     async def _leaf(self, start: Start) -> None:
         """Run a leaf and hand over its outcome; what follows from it waits until it is written."""
         path = start.spot.path
@@ -203,6 +220,8 @@ class JournalledEngine(Engine):
 
     def _open(self, spot: Spot) -> SpanRecord:
         span = super()._open(spot)
+        if not spot.path and self.options.trigger == "queue":
+            self._open_parts(spot.id)
         previous = self.journal.row.previous
         if not spot.path and previous is not None:
             span.attributes[names.PREVIOUS_RUN] = previous
@@ -210,8 +229,35 @@ class JournalledEngine(Engine):
             span.links = (Link(trace, span_id(previous, "")),)
         return span
 
+    def _open_parts(self, label: str) -> None:
+        """Show which worker had which part of the run; the part of this one goes on."""
+        parts = self.journal.parts
+        for part, after in zip(parts, [*parts[1:], None], strict=True):
+            attributes = spans.part_attributes(label, self.journal.row.id, part.owner, part.epoch)
+            if part is parts[0]:
+                attributes[names.QUEUE_WAIT_MS] = round((part.began - self.journal.row.created) / 1e6)
+            remote = self.recorder.remote_parent
+            span = self._part = self.recorder.open(
+                names.PROCESS_SPAN_NAME, "consumer", self.root, attributes, start=part.began,
+                span_id=span_id(self.journal.row.id, f"@{part.epoch}"),
+                links=(Link(remote.trace_id, remote.span_id),) if remote else (),
+            )  # fmt: skip
+            if after is not None:
+                self._end_part(span, part, after.began)
+
+    def _end_part(self, span: SpanRecord, part: Part, before: int) -> None:
+        """End the part of somebody else, as late as anything is known of it."""
+        if part.ended is not None:
+            self.recorder.end(span, attributes={names.CLAIM_END: "handed_over"}, at=part.ended)
+            return
+        ends = [record.end or 0 for kept in self.journal.kept for record in kept.records[:1]]
+        last = max((end for end in ends if end <= before), default=part.began)
+        self.recorder.end(span, attributes={names.CLAIM_END: "lost"}, at=last)
+
     def _close(self, spot: Spot, outcome: Outcome, at: int | None = None) -> None:
         is_new = spot.path not in self._spans
+        if not spot.path and self._part is not None:
+            self.recorder.end(self._part)
         # A container ends with what was last in it, and not when that was written.
         super()._close(spot, outcome, self._ended_at.pop(spot.path, self._cause or at))
         if is_new and spot.path not in self._skips:
@@ -228,6 +274,7 @@ class JournalledEngine(Engine):
 
     def _abandon(self, by: Interruption) -> None:
         if self.given_up is None:
+            self.recorder.silence()  # the run has not ended: somebody may carry it on
             super()._abandon(by)
         else:
             self.outcome = Outcome("failed", ended_by="cancelled")

@@ -44,7 +44,10 @@ class Lease(Protocol):
         """Keep the lease; raises LostError when it is gone. Call it every second."""
 
     def is_dead(self, owner: str) -> bool:
-        """Tell whether another process is gone. A stopped one counts as dead on the second look."""
+        """Tell whether another process is gone. A stopped one counts as dead on the second look.
+
+        Raises LostError when it cannot be found out.
+        """
 
     def close(self) -> None:
         """Give the lease up."""
@@ -140,10 +143,15 @@ class DatabaseLease:
 
     def is_dead(self, owner: str) -> bool:
         """Tell whether nobody holds the lock of that name."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         number = _number(owner)
-        free = self._session.exec_driver_sql(f"SELECT pg_try_advisory_lock({_SPACE}, {number})").scalar()
-        if free:
-            self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {number})")
+        try:
+            free = self._session.exec_driver_sql(f"SELECT pg_try_advisory_lock({_SPACE}, {number})").scalar()
+            if free:
+                self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {number})")
+        except SQLAlchemyError as error:
+            raise LostError("the lease is gone: the state database ended the session") from error
         return bool(free)
 
     def close(self) -> None:

@@ -44,6 +44,12 @@ _OF_A_REQUEST: Final = (
     names.URL_TEMPLATE,
     names.NETWORK_PROTOCOL_VERSION,
 )
+_OF_A_PART: Final = (
+    names.MESSAGING_SYSTEM,
+    names.MESSAGING_DESTINATION,
+    names.MESSAGING_OPERATION,
+    names.ERROR_TYPE,
+)
 _OF_AN_EXECUTION: Final = (names.TASK_TYPE, names.WORKFLOW_TASK_NAME, names.WORKFLOW_DEFINITION_NAME)
 
 
@@ -60,6 +66,10 @@ class Metrics(Listener):
         )
         self._outcomes = meter.create_counter(names.METRIC_EXECUTION_OUTCOME, "{execution}")
         self._errors = meter.create_counter(names.METRIC_EXECUTION_ERRORS, "{error}")
+        self._parts = meter.create_histogram(
+            names.METRIC_PROCESS_DURATION, "s", explicit_bucket_boundaries_advisory=EXECUTION_BUCKETS
+        )
+        self._consumed = meter.create_counter(names.METRIC_CONSUMED, "{message}")
         self._runs = meter.create_counter(names.METRIC_WORKFLOW_OUTCOME, "{workflow}")
 
     def sealed(self, record: SpanRecord) -> None:
@@ -68,6 +78,12 @@ class Metrics(Listener):
         if record.kind == "client":
             shown = _chosen(record, _OF_A_REQUEST)
             self._requests.record(record.duration_ms / 1000, shown, context)
+            return
+        if record.kind == "consumer":
+            if names.CLAIM_END not in record.attributes:  # else it was measured where it ended
+                shown = _chosen(record, _OF_A_PART)
+                self._parts.record(record.duration_ms / 1000, shown, context)
+                self._consumed.add(1, shown, context)
             return
         result = record.attributes.get(names.WORKFLOW_EXECUTION_RESULT)
         if result is None:

@@ -33,7 +33,7 @@ from runner.core.scope import RunValues, Scope, SecretNames
 from runner.core.template import Tree
 from runner.core.text import MAX_TEXT, close_match
 from runner.core.trace import new_ulid
-from runner.errors import FlowError, Problem, errors_of
+from runner.errors import FencedError, FlowError, Problem, errors_of
 from runner.runtime.engine import Engine, EngineOptions
 from runner.runtime.files import FileReader, FileSource
 from runner.runtime.http import HttpClient, HttpSettings, Transport
@@ -178,9 +178,10 @@ class Run:
         await engine.conclude(result)
         return result
 
-    def replay(self) -> None:
-        """Bring the trace to where the journal ends, without running anything."""
-        self._make_engine(HttpClient(Transport(self.settings.http))).replay()
+    def replay(self) -> list[str]:
+        """Bring the trace to where the journal ends, without running anything; returns what would be next."""
+        starts = self._make_engine(HttpClient(Transport(self.settings.http))).replay()
+        return [start.spot.path for start in starts]
 
     def _make_engine(self, client: HttpClient) -> Engine:
         settings, files = self.settings, self.files()
@@ -219,6 +220,11 @@ class Run:
         """End the run as soon as it can be, with its trace; call it from the run's event loop."""
         if self._engine is not None:
             self._engine.interrupt(by)
+
+    def give_up(self, why: FencedError) -> None:
+        """Stop at once and leave the run to somebody else; call it from the run's event loop."""
+        if self._engine is not None:
+            self._engine.give_up(why)
 
     def write_trace(self, file: BinaryOut, name: str | None = None, description: str | None = None) -> None:
         """Write the trace as an IntegrationFlow document, span by span."""

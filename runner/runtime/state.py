@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,8 +24,9 @@ from runner.runtime.journal import Journal, RunJournal
 from runner.runtime.lease import LostError, new_owner, take_lease
 from runner.runtime.loading import FlowFiles, LoadSettings, plan_of
 from runner.runtime.pace import Pace
+from runner.runtime.queue import Queue
 from runner.runtime.run import Run, RunSettings
-from runner.runtime.store import ENDED, Claim, RunRow, Store
+from runner.runtime.store import ENDED, Claim, RunRow, Store, UnreadableError
 from runner.runtime.tracing import Listener
 
 # What a run is given that is kept, by the name of the setting.
@@ -39,7 +40,8 @@ KEPT: Final = (
 class Surroundings:
     """What a process gives to every run that it carries on: nothing of it is kept with the run.
 
-    `env` fills only names that the run has no value for (SEMANTICS, Journal).
+    `env` fills only names that the run has no value for (SEMANTICS, Journal). `timeout` is the seconds
+    for a run whose flow has no time limit. `permit` is awaited before each request.
     """
 
     http: HttpSettings
@@ -48,6 +50,10 @@ class Surroundings:
     pace: Pace | None = None
     env: Mapping[str, str] | None = None
     secret_env: frozenset[str] = frozenset()
+    timeout: float | None = None
+    permit: Callable[[], Awaitable[None]] | None = None
+    inactive: bool = True
+    upload: bool = False
 
 
 def given_of(inputs: Mapping[str, Json], settings: RunSettings, main: str) -> dict[str, Json]:
@@ -78,17 +84,20 @@ def new_row(run_id: str | None, flow: str, traceparent: str | None) -> RunRow:
     )
 
 
-def restored(store: Store, journal: Journal, claim: Claim, around: Surroundings) -> Run:
+def restored(journal: Journal, claim: Claim, around: Surroundings) -> Run:
     """Return a claimed run, ready to be carried on.
 
     Raises FlowError with every Problem that its flow has, and SurroundingsError when the database has
     not all of it.
     """
-    given = claim.given
-    files = store.files(claim.row.id)
+    given, files = claim.given, claim.files
     if given["main"] not in files:
         raise SurroundingsError(f"run {claim.row.id!r} has no document in the state database")
     flow, limits = load_bundle(files, given["main"], LoadSettings(dialect=given["dialect"]))
+    if not (flow.is_active or around.inactive or given.get("inactive")):
+        what = "the flow is not active; 'runner worker --inactive' runs it all the same"
+        raise FlowError([Problem("flow.inactive", "is_active", what)])
+    timeout = around.timeout if flow.config.flow_timeout is None else None
     settings = RunSettings(
         run_id=claim.row.id,
         env={**(around.env or {}), **given["env"]},
@@ -102,8 +111,8 @@ def restored(store: Store, journal: Journal, claim: Claim, around: Surroundings)
         transport=around.transport,
         listeners=around.listeners,
         pace=around.pace,
-        journal=RunJournal(journal, claim),
-        **{name: given[name] for name in KEPT},
+        journal=RunJournal(journal, claim, around.permit, around.upload),
+        **{name: given[name] for name in KEPT} | {"timeout": given["timeout"] or timeout},
     )
     return Run(flow, given["inputs"], settings)
 
@@ -119,8 +128,8 @@ class Again:
     run_id: str | None = None
 
 
-def retry(store: Store, run_id: str, again: Again, limits: LoadSettings) -> RunRow:
-    """Take in a new run that keeps what an ended one has done, except what is to be done again.
+def retry(store: Store, queue: Queue, run_id: str, again: Again, limits: LoadSettings) -> RunRow:
+    """Put a new run into the queue that keeps what an ended one has done, except what is to be done again.
 
     The new run has its own id and trace; requests that are repeated carry the idempotency keys of the
     first run unless their final answer had come. Raises FlowError: no such run, not ended, no such step,
@@ -147,9 +156,11 @@ def retry(store: Store, run_id: str, again: Again, limits: LoadSettings) -> RunR
             rounds[kept.path] = rounds.get(kept.path, 0) + 1
     new = replace(new_row(again.run_id, plan.flow.label, None), origin=row.origin, previous=row.id)
     given |= {"main": main, "rounds": rounds, "traceparent": None, "previous_trace": row.trace}
-    if not store.add(new, given, files):
-        raise FlowError([Problem("run.id", "", f"there is a run {new.id!r} already; choose another id")])
-    store.copy_rows(run_id, new.id, stays)
+    with store.begin() as connection:
+        if not store.add_in(connection, new, given, files):
+            raise FlowError([Problem("run.id", "", f"there is a run {new.id!r} already; choose another id")])
+        store.copy_rows_in(connection, run_id, new.id, stays)
+        queue.enqueue_in(connection, new.id)
     return new
 
 
@@ -222,10 +233,14 @@ class LocalState:
             raise FlowError([Problem("run.ended", "", what)])
         if row.owner and not self._is_gone(row.owner):
             raise SurroundingsError(f"run {run_id!r} is carried on by a process that is alive: {row.owner}")
-        claim = self.store.claim(run_id, self._lease.owner)
+        try:
+            claim = self.store.claim(run_id, self._lease.owner)
+        except UnreadableError as error:
+            self.store.hand_over(run_id, error.row.epoch)
+            raise
         if claim is None:
             raise SurroundingsError(f"run {run_id!r} has just ended elsewhere")
-        return restored(self.store, self._journal, claim, around)
+        return restored(self._journal, claim, around)
 
     def _is_gone(self, owner: str) -> bool:
         return self._lease.is_dead(owner)

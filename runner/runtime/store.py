@@ -24,6 +24,7 @@ from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
 
 if TYPE_CHECKING:  # the core install does not have it
     from sqlalchemy import Connection, RowMapping, Select
+    from sqlalchemy import Row as SqlRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
 ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
@@ -56,13 +57,33 @@ class RunRow:
     cancelled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process had of a run. Times are nanoseconds since 1970; `ended` when it gave the run back."""
+
+    epoch: int
+    owner: str
+    began: int
+    ended: int | None = None
+
+
 @dataclass(slots=True)
 class Claim:
-    """A run that is ours to carry on: its row, what it was given, and what its journal has."""
+    """A run that is ours to carry on: its row, what it was given, what its journal has, who had it."""
 
     row: RunRow
     given: dict[str, Json]
     kept: Sequence[Kept]
+    files: Mapping[str, bytes]
+    parts: Sequence[Part] = ()
+
+
+class UnreadableError(SurroundingsError):
+    """What a run was given, or its journal, cannot be decrypted; `row` is the run, claimed all the same."""
+
+    def __init__(self, row: RunRow, why: str) -> None:
+        self.row = row
+        super().__init__(why)
 
 
 class Store:
@@ -78,11 +99,11 @@ class Store:
             raise SurroundingsError(f"--state needs more packages: {INSTALL}") from error
         self._tables = tables
         self._url = url
-        with self._told():
+        with self.told():
             self.engine = tables.open_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.vault = Vault(self._keys(environ))
-        with self._begin() as connection:
+        with self.begin() as connection:
             tables.create(connection)
 
     def _keys(self, environ: Mapping[str, str]) -> Sequence[str]:
@@ -105,7 +126,7 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Tell what the database cannot do in one line; the driver's own text may quote what it was given."""
         from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -122,8 +143,9 @@ class Store:
             raise StateError(f"the state database: {type(error).__name__}") from error
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        with self._told(), self.engine.begin() as connection:
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction; on SQLite nobody else writes until it is over."""
+        with self.told(), self.engine.begin() as connection:
             if self.is_sqlite:
                 # Else Python's driver begins only before the first write, after what was read for it.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -131,7 +153,7 @@ class Store:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with self._told(), self.engine.connect() as connection:
+        with self.told(), self.engine.connect() as connection:
             yield connection
 
     def _seal(self, value: Json) -> bytes:
@@ -144,7 +166,7 @@ class Store:
 
     def add(self, row: RunRow, given: Mapping[str, Json], files: Mapping[str, bytes]) -> bool:
         """Take a new run; False when there is one with that id already, which stays as it is."""
-        with self._begin() as connection:
+        with self.begin() as connection:
             return self.add_in(connection, row, given, files)
 
     def add_in(
@@ -168,23 +190,35 @@ class Store:
     def claim(self, run_id: str, owner: str) -> Claim | None:
         """Become the one who carries the run on; None when it is not there, or has ended.
 
-        Whoever had it before is refused from now on: its epoch is over.
+        Whoever had it before is refused from now on: its epoch is over. Raises UnreadableError.
         """
         runs = self._tables.runs
-        with self._begin() as connection:
+        with self.begin() as connection:
             found = connection.execute(runs.select().where(runs.c.id == run_id).with_for_update()).mappings()
             values = found.one_or_none()
             if values is None or values["state"] in ENDED:
                 return None
+            now, epoch = time.time_ns(), values["epoch"] + 1
             changes = {
-                "epoch": values["epoch"] + 1,
+                "epoch": epoch,
                 "owner": owner,
                 "state": "running",
-                "started": values["started"] or time.time_ns(),
+                "started": values["started"] or now,
             }
             connection.execute(runs.update().where(runs.c.id == run_id).values(changes))
-            row = _run_row({**values, **changes})
-            return Claim(row, self._open(values["given"]), self._kept(connection, run_id))
+            claims = self._tables.claims
+            connection.execute(claims.insert(), {"run": run_id, "epoch": epoch, "owner": owner, "began": now})
+            parts = self._parts(connection, run_id)
+            rows = self._sealed_rows(connection, run_id)
+            files = connection.execute(self._file_query(run_id)).all()
+        row = _run_row({**values, **changes})
+        try:
+            opened = {path: self.vault.open(data) for path, data in files}
+            return Claim(row, self._open(values["given"]), self._kept(rows), opened, parts)
+        except StateError:
+            raise
+        except SurroundingsError as error:
+            raise UnreadableError(row, str(error)) from error
 
     def put(self, batch: Sequence[tuple[str, int, Row]]) -> frozenset[str]:
         """Write rows as (run, epoch, row) in one transaction; returns the runs whose epoch is over.
@@ -199,7 +233,7 @@ class Store:
                           "data": self.vault.seal(row.encode().encode("utf-8", "surrogatepass"))})
             for run, epoch, row in batch
         ]  # fmt: skip
-        with self._begin() as connection:
+        with self.begin() as connection:
             # The lock lets a take-over and this transaction wait for each other.
             query = tables.select(runs.c.id, runs.c.epoch).where(runs.c.id.in_(ids)).order_by(runs.c.id)
             found = connection.execute(query.with_for_update(read=True))
@@ -209,36 +243,91 @@ class Store:
                 connection.execute(tables.insert_new(connection, tables.rows), fitting)
         return frozenset(run for run, epoch, _ in sealed if epochs.get(run) != epoch)
 
+    def release(self, owner: str, ids: Collection[str]) -> None:
+        """Let runs be carried on by somebody else whose owner has died."""
+        runs = self._tables.runs
+        his = (runs.c.owner == owner) & runs.c.id.in_(list(ids)) & (runs.c.state == "running")
+        with self.begin() as connection:
+            connection.execute(runs.update().where(his).values(state="queued", owner=""))
+
+    def asked_to_end(self, ids: Collection[str]) -> list[str]:
+        """Return those of these runs whose end somebody has asked for."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.id).where(runs.c.id.in_(list(ids)), runs.c.cancelled)
+        with self._read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def epochs(self, ids: Collection[str]) -> dict[str, int]:
+        """Return the epochs of runs that have not ended."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.id, runs.c.epoch).where(
+            runs.c.id.in_(list(ids)), runs.c.state.notin_(ENDED)
+        )
+        with self._read() as connection:
+            return {one.id: one.epoch for one in connection.execute(query)}
+
     def finish(
-        self, run_id: str, epoch: int, state: State, result: Json, trace: bytes = b"", reason: str = ""
-    ) -> bool:
-        """Write how the run ended, with its IntegrationFlow document; False when its epoch is over."""
+        self, run_id: str, epoch: int, state: State, result: Json, trace: bytes = b"", reason: str = "",
+        *, upload: bool = False,
+    ) -> bool:  # fmt: skip
+        """Write how the run ended, with its IntegrationFlow document; False when its epoch is over.
+
+        With `upload` the document is due to be uploaded, unless the run was cancelled.
+        """
         changes = {
             "state": state,
             "ended": time.time_ns(),
+            "upload_due": time.time_ns() if upload and state != "cancelled" else None,
             "result": self._seal(result),
             "spans": self.vault.seal(zlib.compress(trace, 1)),
             "reason": reason,
         }
-        return self._change(run_id, epoch, changes)
+        with self.begin() as connection:
+            return self._change_in(connection, run_id, epoch, changes)
+
+    def due_uploads(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
+        """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.id, runs.c.upload_due, runs.c.upload_tries)
+        query = query.where(runs.c.upload_due <= now).order_by(runs.c.upload_due).limit(limit)
+        with self._read() as connection:
+            return [(one.id, one.upload_due, one.upload_tries) for one in connection.execute(query)]
+
+    def move_upload(self, run_id: str, due: int, again: int, tries: int) -> bool:
+        """Put an upload off until `again`; False when somebody else has done so."""
+        runs = self._tables.runs
+        this = (runs.c.id == run_id) & (runs.c.upload_due == due)
+        with self.begin() as connection:
+            done = connection.execute(runs.update().where(this).values(upload_due=again, upload_tries=tries))
+            return bool(done.rowcount)
+
+    def end_upload(self, run_id: str, again: int | None, tries: int) -> None:
+        """Say that an upload is due `again`, None when it was taken or is given up."""
+        runs = self._tables.runs
+        with self.begin() as connection:
+            change = runs.update().where(runs.c.id == run_id).values(upload_due=again, upload_tries=tries)
+            connection.execute(change)
 
     def hand_over(self, run_id: str, epoch: int) -> bool:
         """Give the run back, to be carried on by somebody else; False when its epoch is over."""
-        runs = self._tables.runs
-        return self._change(
-            run_id, epoch, {"state": "queued", "handovers": runs.c.handovers + 1, "owner": ""}
-        )
+        runs, claims = self._tables.runs, self._tables.claims
+        mine = (claims.c.run == run_id) & (claims.c.epoch == epoch)
+        with self.begin() as connection:
+            connection.execute(claims.update().where(mine).values(ended=time.time_ns()))
+            changes = {"state": "queued", "handovers": runs.c.handovers + 1, "owner": ""}
+            return self._change_in(connection, run_id, epoch, changes)
 
-    def _change(self, run_id: str, epoch: int, changes: Mapping[str, object]) -> bool:
+    def _change_in(
+        self, connection: Connection, run_id: str, epoch: int, changes: Mapping[str, object]
+    ) -> bool:
         runs = self._tables.runs
-        with self._begin() as connection:
-            mine = (runs.c.id == run_id) & (runs.c.epoch == epoch) & runs.c.state.notin_(ENDED)
-            return bool(connection.execute(runs.update().where(mine).values(**changes)).rowcount)
+        mine = (runs.c.id == run_id) & (runs.c.epoch == epoch) & runs.c.state.notin_(ENDED)
+        return bool(connection.execute(runs.update().where(mine).values(**changes)).rowcount)
 
     def cancel(self, run_id: str) -> State | None:
         """Ask for the end of a run; one that waits ends at once. Returns its state, None: no such run."""
         runs = self._tables.runs
-        with self._begin() as connection:
+        with self.begin() as connection:
             this = runs.c.id == run_id
             state: State | None = connection.execute(
                 self._tables.select(runs.c.state).where(this).with_for_update()
@@ -256,7 +345,7 @@ class Store:
 
         Returns how many ns from now the first is: `runner.runtime.pace`.
         """
-        with self._begin() as connection:
+        with self.begin() as connection:
             name = sha256(host.encode()).hexdigest()
             return max(0, self._tables.reserve_turns(connection, name, count * interval))
 
@@ -299,26 +388,47 @@ class Store:
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the documents and files of a run by their path."""
+        with self._read() as connection:
+            return {
+                path: self.vault.open(data) for path, data in connection.execute(self._file_query(run_id))
+            }
+
+    def _file_query(self, run_id: str) -> Select[Any]:
         files, contents = self._tables.files, self._tables.contents
-        query = (
+        return (
             self._tables.select(files.c.path, contents.c.data)
             .join(contents, contents.c.hash == files.c.hash)
             .where(files.c.run == run_id)
         )
-        with self._read() as connection:
-            return {path: self.vault.open(data) for path, data in connection.execute(query)}
+
+    def check_key(self) -> None:
+        """Raise SurroundingsError, which names the key, when the newest run cannot be opened with ours."""
+        for row in self.runs(limit=1):
+            self.given(row.id)
 
     def kept(self, run_id: str) -> list[Kept]:
         """Return the journal of a run, in order."""
         with self._read() as connection:
-            return self._kept(connection, run_id)
+            return self._kept(self._sealed_rows(connection, run_id))
 
-    def _kept(self, connection: Connection, run_id: str) -> list[Kept]:
+    def parts(self, run_id: str) -> list[Part]:
+        """Return what each process had of a run, in order."""
+        with self._read() as connection:
+            return self._parts(connection, run_id)
+
+    def _parts(self, connection: Connection, run_id: str) -> list[Part]:
+        claims = self._tables.claims
+        query = claims.select().where(claims.c.run == run_id).order_by(claims.c.epoch)
+        return [Part(one.epoch, one.owner, one.began, one.ended) for one in connection.execute(query)]
+
+    def _sealed_rows(self, connection: Connection, run_id: str) -> Sequence[SqlRow[Any]]:
         rows = self._tables.rows
-        query = rows.select().where(rows.c.run == run_id).order_by(rows.c.seq)
+        return connection.execute(rows.select().where(rows.c.run == run_id).order_by(rows.c.seq)).all()
+
+    def _kept(self, rows: Sequence[SqlRow[Any]]) -> list[Kept]:
         return [
             decode(row.path, row.seq, row.kind, self.vault.open(row.data).decode("utf-8", "surrogatepass"))
-            for row in connection.execute(query)
+            for row in rows
         ]
 
     def runs(
@@ -348,6 +458,13 @@ class Store:
         with self._read() as connection:
             return list(connection.execute(query).scalars())
 
+    def count_in(self, connection: Connection, state: State) -> int:
+        """Return how many runs there are in a state, in a transaction of the caller."""
+        runs = self._tables.runs
+        query = self._tables.select(self._tables.func.count()).where(runs.c.state == state)
+        number: int = connection.execute(query).scalar_one()
+        return number
+
     def counts(self) -> dict[str, int]:
         """Return how many runs there are in each state."""
         runs = self._tables.runs
@@ -361,25 +478,26 @@ class Store:
     def delete(self, ids: Iterable[str]) -> list[str]:
         """Delete ended runs with all they have; returns those that were there and had ended."""
         tables = self._tables
-        with self._begin() as connection:
+        with self.begin() as connection:
             query = tables.select(tables.runs.c.id).where(
                 tables.runs.c.id.in_(list(ids)), tables.runs.c.state.in_(ENDED)
             )
             found = list(connection.execute(query).scalars())
             tables.lock_contents(connection, shared=False)
-            for table, column in ((tables.rows, "run"), (tables.files, "run"), (tables.runs, "id")):
+            for table, column in (
+                (tables.rows, "run"), (tables.files, "run"), (tables.claims, "run"), (tables.runs, "id"),
+            ):  # fmt: skip
                 connection.execute(table.delete().where(table.c[column].in_(found)))
             used = tables.select(tables.files.c.hash)
             connection.execute(tables.contents.delete().where(tables.contents.c.hash.notin_(used)))
         return found
 
-    def copy_rows(self, source: str, target: str, paths: Collection[str]) -> None:
-        """Copy these rows of a run's journal into another's."""
+    def copy_rows_in(self, connection: Connection, source: str, target: str, paths: Collection[str]) -> None:
+        """Copy these rows of a run's journal into another's, in a transaction of the caller."""
         rows = self._tables.rows
-        with self._begin() as connection:
-            for row in connection.execute(rows.select().where(rows.c.run == source)).mappings():
-                if row["path"] in paths:
-                    connection.execute(rows.insert(), {**row, "run": target})
+        for row in connection.execute(rows.select().where(rows.c.run == source)).mappings().all():
+            if row["path"] in paths:
+                connection.execute(rows.insert(), {**row, "run": target})
 
 
 class StateError(SurroundingsError):

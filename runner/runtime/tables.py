@@ -36,6 +36,7 @@ BUSY_SECONDS: Final = 30
 _LOCK: Final = 0x666C6F77  # "flow": two processes must not create the tables at once
 
 __all__ = [
+    "claims",
     "contents",
     "create",
     "files",
@@ -70,11 +71,14 @@ runs: Final = Table(
     Column("previous", String(128)),
     Column("concurrency_key", Text),
     Column("cancelled", Boolean, nullable=False, default=False),
+    Column("upload_due", BigInteger),
+    Column("upload_tries", Integer, nullable=False, default=0),
     Column("given", LargeBinary, nullable=False),
     Column("result", LargeBinary),
     Column("spans", LargeBinary),
 )
 Index("flowspan_runs_created", runs.c.created)
+Index("flowspan_runs_upload", runs.c.upload_due)
 Index("flowspan_runs_state", runs.c.state, runs.c.created)
 
 rows: Final = Table(
@@ -85,6 +89,16 @@ rows: Final = Table(
     Column("seq", Integer, nullable=False),
     Column("kind", String(8), nullable=False),
     Column("data", LargeBinary, nullable=False),
+)
+
+claims: Final = Table(  # who has carried the run on; `ended` when it was given back
+    "flowspan_claims",
+    metadata,
+    Column("run", String(128), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("began", BigInteger, nullable=False),
+    Column("ended", BigInteger),
 )
 
 files: Final = Table(  # the documents and files that a run needs, by path; equal ones are kept once
@@ -122,7 +136,9 @@ def open_engine(url: str) -> Engine:
     if parsed.get_backend_name() != "postgresql":
         raise ArgumentError("no such kind of state database")
     parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    # A server that is not there any more must not be waited for as long as TCP would.
+    silent = {"connect_timeout": 10, "tcp_user_timeout": 10_000, "keepalives_idle": 5}
+    return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args=silent)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver hands over

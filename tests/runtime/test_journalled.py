@@ -9,6 +9,7 @@ from runner.errors import FencedError, FlowError, SurroundingsError
 from runner.runtime.http import HttpSettings
 from runner.runtime.journal import Journal
 from runner.runtime.loading import LoadSettings
+from runner.runtime.queue import Queue
 from runner.runtime.run import RunSettings
 from runner.runtime.state import Again, LocalState, Surroundings, restored, retry
 from tests.servers import ApiServer, Reply
@@ -150,7 +151,7 @@ async def test_whoever_was_overtaken_writes_nothing_more_and_tells_nobody(tmp_pa
     assert caught
     assert told == []
     assert local.store.kept("run-1") == []
-    other = restored(local.store, Journal(local.store), claim, AROUND)
+    other = restored(Journal(local.store), claim, AROUND)
     assert (await other.execute()).status == "failed"
 
 
@@ -256,7 +257,7 @@ async def test_a_run_takes_its_files_along(tmp_path, local, api):
 async def test_what_failed_is_done_again_and_the_rest_is_kept(tmp_path, local, api):
     path = write(tmp_path, document(api))
     await taken_in(local, path).execute()
-    row = retry(local.store, "run-1", Again(failed=True), LoadSettings())
+    row = retry(local.store, Queue(local.store), "run-1", Again(failed=True), LoadSettings())
     api.requests.clear()
     await local.claimed(row.id, AROUND).execute()
     assert [request.path for request in api.requests] == ["/bad"]
@@ -275,7 +276,7 @@ async def test_what_failed_is_done_again_and_the_rest_is_kept(tmp_path, local, a
 @pytest.mark.anyio
 async def test_a_step_that_was_answered_is_repeated_under_another_key(tmp_path, local, api):
     await taken_in(local, write(tmp_path, document(api))).execute()
-    row = retry(local.store, "run-1", Again(start=True, run_id="run-2"), LoadSettings())
+    row = retry(local.store, Queue(local.store), "run-1", Again(start=True, run_id="run-2"), LoadSettings())
     assert row.id == "run-2"
     await local.claimed("run-2", AROUND).execute()
     keys = [one.header("idempotency-key") for one in api.requests if one.path == "/a"]
@@ -290,12 +291,12 @@ async def test_an_edited_flow_must_fit_what_is_kept(tmp_path, local, api):
     flow["steps"][7]["expectedStatus"] = 200
     edited = write(tmp_path, flow, "edited.json")
     with pytest.raises(FlowError, match=r"^a: body .* -> "):
-        retry(local.store, "run-1", Again(failed=True, flow=edited), LoadSettings())
-    row = retry(local.store, "run-1", Again(from_step="a", flow=edited), LoadSettings())
+        retry(local.store, Queue(local.store), "run-1", Again(failed=True, flow=edited), LoadSettings())
+    row = retry(local.store, Queue(local.store), "run-1", Again(from_step="a", flow=edited), LoadSettings())
     assert local.store.kept(row.id) == []
     flow["steps"][0]["body"].pop("more")
     edited = write(tmp_path, flow, "edited.json")
-    row = retry(local.store, "run-1", Again(failed=True, flow=edited), LoadSettings())
+    row = retry(local.store, Queue(local.store), "run-1", Again(failed=True, flow=edited), LoadSettings())
     result = await local.claimed(row.id, AROUND).execute()
     assert {step.path: step.status for step in result.steps}["bad"] == "succeeded"
 
@@ -303,15 +304,15 @@ async def test_an_edited_flow_must_fit_what_is_kept(tmp_path, local, api):
 def test_only_an_ended_run_is_done_again(tmp_path, local, api):
     taken_in(local, write(tmp_path, document(api)))
     with pytest.raises(FlowError, match="has not ended"):
-        retry(local.store, "run-1", Again(start=True), LoadSettings())
+        retry(local.store, Queue(local.store), "run-1", Again(start=True), LoadSettings())
     with pytest.raises(FlowError, match="there is no run 'zz'"):
-        retry(local.store, "zz", Again(start=True), LoadSettings())
+        retry(local.store, Queue(local.store), "zz", Again(start=True), LoadSettings())
 
 
 @pytest.mark.anyio
 async def test_a_step_that_the_flow_has_not_cannot_be_done_again(tmp_path, local, api):
     await taken_in(local, write(tmp_path, document(api))).execute()
     with pytest.raises(FlowError, match="the flow has no step 'nope'"):
-        retry(local.store, "run-1", Again(from_step="nope"), LoadSettings())
+        retry(local.store, Queue(local.store), "run-1", Again(from_step="nope"), LoadSettings())
     with pytest.raises(FlowError, match="there is a run 'run-1' already"):
-        retry(local.store, "run-1", Again(start=True, run_id="run-1"), LoadSettings())
+        retry(local.store, Queue(local.store), "run-1", Again(start=True, run_id="run-1"), LoadSettings())

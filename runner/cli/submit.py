@@ -1,0 +1,98 @@
+"""`runner submit`: puts a run into the queue, and waits for its end if that is wanted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from runner.cli import leave_at_once
+from runner.cli.given import gather, load_settings
+from runner.cli.options import Options
+from runner.cli.output import Output, once, outputs, problem_line
+from runner.cli.resume import state_url
+from runner.cli.run import EXITS, flow_problems, hush, run_settings
+from runner.cli.runs import run_json, show_runs
+from runner.core.trace import parse_traceparent
+from runner.errors import FlowError, Problem, SurroundingsError
+from runner.runtime.intake import Intake, Submitted
+from runner.runtime.loading import check
+from runner.runtime.queue import Queue
+from runner.runtime.store import ENDED, RunRow, Store
+
+_LOOK: Final = 0.1  # seconds between two looks, at first
+_LONGEST_LOOK: Final = 1.0
+
+
+def main(options: Options, environ: Mapping[str, str]) -> int:
+    """Submit, and return the exit code; raises FlowError and SurroundingsError."""
+    out, err = outputs(environ, color=not options.no_color)
+    hush()
+    given, limits = gather(options, environ), load_settings(options)
+    if options.traceparent is not None and parse_traceparent(options.traceparent) is None:
+        what = "is no W3C traceparent: 00-<32 hex digits>-<16 hex digits>-01"
+        given.problems.append(Problem("usage.traceparent", "--traceparent", what))
+    if given.problems:
+        raise FlowError([*given.problems, *flow_problems(options.flow, limits)])
+    intake = Intake(options.flow, limits, options.take, inactive=options.inactive)
+    if not options.quiet:
+        for problem in once(check(intake.flow, intake.limits)):
+            if problem.code != "flow.inactive":
+                err.line(problem_line(problem))
+    settings = run_settings(options, given, limits, environ)
+    if options.traceparent is not None:
+        settings = replace(settings, traceparent=options.traceparent)
+    store = Store(state_url(options, environ), environ)
+    try:
+        submitted = intake.take(
+            store, Queue(store), given.inputs, settings, priority=options.priority, delay=options.delay,
+            max_queued=options.max_queued,
+        )  # fmt: skip
+        return _told(submitted, store, options, out, err)
+    finally:
+        store.close()
+
+
+def _told(submitted: Submitted, store: Store, options: Options, out: Output, err: Output) -> int:
+    row = submitted.row
+    if not submitted.is_new:
+        err.line(f"there is a run {row.id!r} already ({row.state}); nothing was put into the queue")
+    if not options.wait:
+        out.line(json.dumps(run_json(row) | {"isNew": submitted.is_new}) if options.json else row.id)
+        return 0
+    if not options.quiet:
+        err.line(f"run {row.id} is in the queue; Ctrl-C leaves it there")
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        ended = _wait(store, row.id)
+    except KeyboardInterrupt:
+        where = "" if options.state is None else f" --state {store.shown_url}"
+        err.line(f"the run goes on; look at it: runner runs show {row.id}{where}")
+        err.line(f"           or end it: runner runs cancel {row.id}{where}")
+        return EXITS["cancelled"]
+    return _ended(ended, store, options, out)
+
+
+def _wait(store: Store, run_id: str) -> RunRow:
+    look = _LOOK
+    while True:
+        row = store.get(run_id)
+        if row is None:
+            raise SurroundingsError(f"run {run_id!r} was deleted while it was waited for")
+        if row.state in ENDED:
+            return row
+        time.sleep(look)
+        look = min(look * 1.2, _LONGEST_LOOK)
+
+
+def _ended(row: RunRow, store: Store, options: Options, out: Output) -> int:
+    if options.json:
+        result = store.result(row.id) or run_json(row)
+        out.write(json.dumps(result, ensure_ascii=out.signs.ascii) + "\n")
+    elif not options.quiet:
+        show_runs(store, [row], options, out)
+    return EXITS[row.state]

@@ -1,0 +1,136 @@
+"""The queue of the state database: which run is next, and for whom. DBOS keeps it.
+
+Only this module knows the engine, so that another can take its place. It gets nothing of a run but
+its id. Its row is there from the submission to the end of the run, and so nothing of it can be lost
+between the two: whoever dies leaves it to be given to somebody else.
+
+Of DBOS it uses the tables and the statements, and not the runtime: that keeps threads and a pool of
+its own for each process, and asks the database five times a run for what a worker does once a batch.
+What is not public there is used only here, and `tests/runtime/test_queue.py` fails when it moves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.errors import SurroundingsError
+from runner.runtime.store import INSTALL, Store
+
+if TYPE_CHECKING:  # the core install does not have it
+    from dbos import EnqueueOptions
+    from sqlalchemy import Connection
+
+NAME: Final = "flows"
+VERSION: Final = "1"  # never DBOS's own, which changes with the code and would strand what waits
+MOST_URGENT: Final = 1_000_000
+_MIDDLE: Final = MOST_URGENT + 1
+
+
+class Queue:
+    """The queue in the database of a store; its tables are made when they are not there.
+
+    `most_everywhere` is how many runs may be taken at once, by all workers that say so together. Every
+    method is one transaction unless it is given a connection, may be called from any thread, and raises
+    SurroundingsError when the database cannot do it.
+    """
+
+    def __init__(self, store: Store, most_everywhere: int | None = None) -> None:
+        self._store = store
+        # Its console handler is only added where there is none, and it would write to our stderr.
+        logging.getLogger("dbos").addHandler(logging.NullHandler())
+        try:
+            from dbos import DBOSClient, DBOSPortableJSONSerializer
+            from dbos._queue import _INTERNAL_QUEUE_CONSTRUCTION
+            from dbos._queue import Queue as Limits
+            from sqlalchemy import MetaData
+        except ImportError as error:
+            raise SurroundingsError(f"a queue needs more packages: {INSTALL}") from error
+        with store.told():
+            self._client = DBOSClient(
+                system_database_engine=store.engine, serializer=DBOSPortableJSONSerializer(),
+                application_name="flowspan", lazy=True, retry_connection_errors=False,
+            )  # fmt: skip
+            self._engine: Any = self._client._sys_db  # noqa: SLF001 - see above
+            self._engine.run_migrations()
+        self._limits: Any = Limits(NAME, token=_INTERNAL_QUEUE_CONSTRUCTION)
+        self._limits._concurrency = most_everywhere  # noqa: SLF001
+        # With its real schema, so that it can be used on any connection to the database.
+        rows: Any = self._engine.tables.workflow_status
+        self._rows = rows.to_metadata(MetaData(), schema=self._engine.schema)
+
+    # --- whoever submits
+
+    def enqueue_in(
+        self, connection: Connection, run_id: str, priority: int = 0, delay: float | None = None
+    ) -> None:
+        """Put a run into the queue, in a transaction of the caller; `delay` is in seconds.
+
+        The higher its `priority` (-1 000 000 to 1 000 000), the sooner it is taken.
+        """
+        options: EnqueueOptions = {
+            "workflow_name": "run",
+            "queue_name": NAME,
+            "workflow_id": run_id,
+            "app_version": VERSION,
+            "priority": _MIDDLE - priority,
+        }
+        if delay:
+            options["delay_seconds"] = delay
+        self._client.enqueue_in_transaction(connection, options)
+
+    # --- whoever works
+
+    def take(self, owner: str, most: int) -> list[str]:
+        """Become the one who has the next runs, at most so many, and return their ids in order."""
+        if most <= 0:
+            return []
+        self._limits._worker_concurrency = most  # noqa: SLF001
+        from sqlalchemy.exc import DBAPIError
+
+        with self._store.told():
+            try:
+                ids, _ = self._engine.start_queued_workflows(
+                    self._limits, owner, VERSION, None, 0, owner_xid=os.urandom(8).hex()
+                )
+            except DBAPIError as error:
+                if self._engine.is_lock_conflict(error) or self._engine.is_serialization_conflict(error):
+                    return []  # somebody else is just taking from a queue that has a limit
+                raise
+        taken: list[str] = ids
+        return taken
+
+    def wake(self) -> None:
+        """Let those be taken whose delay is over."""
+        with self._store.told():
+            self._engine.transition_delayed_workflows()
+
+    def taken_by(self, owner: str) -> list[str]:
+        """Return the runs that somebody has taken and not given back."""
+        with self._store.told():
+            return [one.workflow_id for one in self._engine.get_pending_workflows(owner, VERSION)]
+
+    def owners(self) -> set[str]:
+        """Return who has taken runs and not given them back."""
+        from sqlalchemy import select
+
+        of_ours = (self._rows.c.queue_name == NAME) & (self._rows.c.status == "PENDING")
+        query = select(self._rows.c.executor_id).where(of_ours).distinct()
+        with self._store.told(), self._store.engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def give_back(self, owner: str, ids: Collection[str]) -> list[str]:
+        """Let runs be taken anew that this owner has; returns those that it had indeed."""
+        with self._store.told():
+            return [one for one in ids if self._engine.reenqueue_for_recovery(one, [owner], NAME)]
+
+    def forget_in(self, connection: Connection, ids: Collection[str]) -> None:
+        """Take runs that have ended out of the queue, in a transaction of the caller."""
+        connection.execute(self._rows.delete().where(self._rows.c.workflow_uuid.in_(list(ids))))
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Take runs that have ended out of the queue."""
+        with self._store.begin() as connection:
+            self.forget_in(connection, ids)

@@ -1,0 +1,70 @@
+"""Giving the traces of runs that have ended to somebody, again and again until they are taken.
+
+What is due stands in the database, so that it outlives the worker that ended the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeAlias
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from runner.runtime.journal import insist
+from runner.runtime.store import RunRow, Store
+
+# Called in a thread with a run and its IntegrationFlow document; returns why it was not taken, else "".
+Upload: TypeAlias = Callable[[RunRow, bytes], str]
+
+MOST_TRIES: Final = 12  # the last one about two hours after the first
+LOOK: Final = 1.0
+_AT_ONCE: Final = 4
+_LEASE: Final = 300 * 10**9  # for so long nobody else tries what one has begun, ns
+_FIRST_WAIT: Final = 2 * 10**9
+_LONGEST_WAIT: Final = 1200 * 10**9
+
+log = logging.getLogger(__name__)
+
+
+class Uploads:
+    """Uploads what is due in a database."""
+
+    def __init__(self, store: Store, upload: Upload) -> None:
+        self._store, self._upload = store, upload
+        self._threads = CapacityLimiter(_AT_ONCE)
+
+    async def keep(self) -> None:
+        """Upload what becomes due, until cancelled."""
+        while True:
+            await self.once()
+            await anyio.sleep(LOOK)
+
+    async def once(self) -> None:
+        """Try everything that is due now."""
+        due = await insist(partial(self._store.due_uploads, time.time_ns()))
+        async with anyio.create_task_group() as group:
+            for run_id, at, tries in due:
+                group.start_soon(self._try, run_id, at, tries)
+
+    async def _try(self, run_id: str, at: int, tries: int) -> None:
+        async with self._threads:
+            if not await insist(partial(self._store.move_upload, run_id, at, time.time_ns() + _LEASE, tries)):
+                return  # somebody else does it
+            trouble = await to_thread.run_sync(self._send, run_id)
+        if trouble:
+            tries += 1
+            wait = min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT)
+            again = time.time_ns() + wait if tries < MOST_TRIES else None
+            then = "it is tried again" if again else f"given up; 'runner runs trace {run_id}' has it"
+            log.warning("the trace of run %s was not taken: %s; %s", run_id, trouble, then)
+            await insist(partial(self._store.end_upload, run_id, again, tries))
+        else:
+            await insist(partial(self._store.end_upload, run_id, None, tries))
+
+    def _send(self, run_id: str) -> str:
+        row, trace = self._store.get(run_id), self._store.trace(run_id)
+        return "" if row is None or trace is None else self._upload(row, trace)

@@ -1,0 +1,115 @@
+"""Workers that are killed and frozen again and again under load; the long ones run in `make soak`."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.command import flow_file
+from tests.servers import ApiServer, Reply
+from tests.workers import Workers, all_ended, call, check_traces, repeats, submit, until
+
+STEPS = [f"s{number}" for number in range(6)]
+INPUTS = [{"name": "n", "type": "string", "required": True}]
+PICK_UP = 3.0
+
+
+class Chaos:
+    """Three workers under load, one of which is always in trouble."""
+
+    def __init__(self, workers, store, api, flow, seed, concurrency):
+        self.workers, self.store, self.api, self.flow = workers, store, api, flow
+        self.dice = random.Random(seed)
+        self.words = ("--concurrency", concurrency, "--max-deaths", 1000, "--quiet")
+        self.frozen = []
+        self.troubles = 0
+
+    def run(self, count, signals, clock, every):
+        """Run so many to their end, with a signal to somebody whenever the clock has gone on so far."""
+        alive = [self.workers.start(*self.words) for _ in range(3)]
+        ids = submit(self.store, self.flow, count, self.api)
+        next_at = clock() + every
+        while not all_ended(self.store, count):
+            if clock() > next_at:
+                victim = alive.pop(self.dice.randrange(3))
+                self._trouble(victim, self.dice.choice(signals))
+                alive.append(self.workers.start(*self.words))
+                next_at = clock() + every
+            self._wake()
+            time.sleep(0.05)
+        for _, process in self.frozen:
+            process.send_signal(signal.SIGCONT)
+        return ids
+
+    def _trouble(self, victim, number):
+        self.troubles += 1
+        victim.send_signal(number)
+        if number == signal.SIGSTOP:
+            self.frozen.append((time.monotonic() + 8, victim))
+
+    def _wake(self):
+        while self.frozen and self.frozen[0][0] < time.monotonic():
+            self.frozen.pop(0)[1].send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def api():
+    with ApiServer(lambda _: Reply(body={"ok": True}, delay=0.1)) as server:
+        yield server
+
+
+@pytest.fixture
+def workers(tmp_path, state):
+    # So that a worker is there within a second, also on a machine that is busy.
+    with Workers(tmp_path, *state, quiet=True) as started:
+        yield started
+
+
+@pytest.fixture
+def flow(tmp_path):
+    return flow_file(tmp_path, *map(call, STEPS), flow_inputs=INPUTS)
+
+
+def check(chaos, ids):
+    store, api = chaos.store, chaos.api
+    assert store.counts() == {"succeeded": len(ids)}
+    again = repeats(store, api, ids)  # fails for a completed step that was called again
+    check_traces(store, ids, STEPS)
+    owners = {part.owner for run_id in ids for part in store.parts(run_id)}
+    print(
+        f"{len(ids)} runs, {chaos.troubles} troubles, {len(owners)} workers, {again} steps in flight repeated"
+    )
+
+
+@pytest.mark.timeout(120)
+def test_a_little_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers, store, api, flow):
+    chaos = Chaos(workers, store, api, flow, 7, 10)
+    # Counted by what is done, so that a machine where nothing gets on kills nobody either.
+    ids = chaos.run(24, [signal.SIGKILL], lambda: len(api.requests), 40)
+    assert chaos.troubles >= 2
+    check(chaos, ids)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGSTOP], [signal.SIGKILL, signal.SIGSTOP]])
+def test_much_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers, store, api, flow, signals):
+    chaos = Chaos(workers, store, api, flow, 11, 10)
+    check(chaos, chaos.run(300, signals, time.monotonic, 1.5))
+
+
+@pytest.mark.soak
+def test_the_runs_of_a_killed_worker_are_picked_up_within_three_seconds(workers, store, api, flow):
+    for step in STEPS:
+        api.on(f"/{step}", Reply(body={}, delay=1.0))
+    victim, _ = workers.start("--concurrency", 20), workers.start("--concurrency", 20)
+    ids = submit(store, flow, 40, api)
+    until(lambda: store.counts().get("running", 0) == 40)
+    lost = [row.id for row in store.runs() if f"-{victim.pid}-" in row.owner]
+    assert len(lost) == 20
+    victim.kill()
+    took = until(lambda: all(row.epoch == 2 for row in store.runs() if row.id in lost), PICK_UP)
+    print(f"20 runs were picked up after {took:.2f} s")
+    until(lambda: all_ended(store, 40))
+    repeats(store, api, ids)
