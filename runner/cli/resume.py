@@ -12,9 +12,9 @@ from runner.cli.output import outputs
 from runner.cli.run import RunCommand, hush
 from runner.errors import FlowError, Problem
 from runner.runtime.run import Run
+from runner.runtime.store import DEFAULT_URL
 
 STATE_VARIABLE: Final = "RUNNER_STATE"
-DEFAULT_STATE: Final = "sqlite:///.runner/state.db"
 
 
 def main(options: Options, environ: Mapping[str, str]) -> int:
@@ -26,7 +26,7 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
 
 def state_url(options: Options, environ: Mapping[str, str]) -> str:
     """Return where the state database is."""
-    return options.state or environ.get(STATE_VARIABLE) or DEFAULT_STATE
+    return options.state or environ.get(STATE_VARIABLE) or DEFAULT_URL
 
 
 class ResumeCommand(RunCommand):

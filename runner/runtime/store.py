@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the core install does not have it
     from sqlalchemy import Row as SqlRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
+DEFAULT_URL: Final = "sqlite:///.runner/state.db"
 ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
 INSTALL: Final = "pip install 'flowspan-runner[worker]'"
 
