@@ -9,15 +9,16 @@ from typing import Final
 from runner.cli.given import url_flaws
 from runner.cli.options import Options
 from runner.cli.remote import Operation, Verb, read_credentials
-from runner.core.commands import Headers, Json, TokenSpec
-from runner.core.document import MAX_BYTES, Document, join
+from runner.core.commands import Headers, TokenSpec
+from runner.core.document import MAX_BYTES, Document
 from runner.core.redact import Masker
-from runner.errors import FlowError, Problem
-from runner.platforms import davinci_api, davinci_forms, davinci_save, davinci_variables
+from runner.errors import FlowError, Problem, Severity, errors_of
+from runner.platforms import davinci_api, davinci_document, davinci_save, davinci_variables
 from runner.platforms.client import Done, Program, Refusal
 from runner.platforms.davinci_api import Environment, Row
-from runner.platforms.davinci_rules import Finding, flow_findings
-from runner.platforms.davinci_save import COUNTERS, VERSION, Save, Step
+from runner.platforms.davinci_document import Sendable
+from runner.platforms.davinci_rules import Finding
+from runner.platforms.davinci_save import Save, Step
 from runner.runtime.loading import LoadSettings, document_at
 
 _API: Final = "https://api.pingone.{}"
@@ -35,9 +36,7 @@ class Davinci:
         self.credentials = read_credentials(options, environ, self.problems)
         self.there = self._environment()
         self.flow = options.id or ""
-        self.body: Row = {}
-        self.made_from: Row = {}
-        self.home = ""
+        self.read_flow = Sendable({})
         self.variables: list[Row] = []
 
     # --- where to, and as whom
@@ -106,54 +105,39 @@ class Davinci:
             self._read_flow(document)
 
     def _read_variables(self, document: Document) -> None:
-        place, listed = davinci_variables.variables_of(document.value)
-        self._find(davinci_variables.findings(listed, place), document)
-        if not self.problems:
-            self.variables = listed
+        found = dict(davinci_document.variables_in(document.value))
+        self._find(davinci_document.findings_of_variables(found), document)
+        if not errors_of(self.problems):
+            self.variables = list(found.values())
 
     def _read_flow(self, document: Document) -> None:
         at, flow = self._flow_in(document)
-        if flow is None:
-            return
-        is_export = davinci_forms.is_export(flow)
-        names: dict[str, str] = {}
-        if is_export:
-            names = {one.admin: one.export for one in davinci_forms.RENAMED}
-            flow = davinci_forms.admin_form(flow)
-        elif not flow.keys() & {*davinci_forms.WRITABLE, "id"}:
+        read = davinci_document.sendable(flow)
+        if read is None:
             keys = ", ".join(map(repr, list(flow)[:10])) or "none"
             self._problem(document, at, f"no flow of DaVinci; keys found: {keys}", "document.dialect")
             return
-        self.flow = self.flow or _text(flow.get("id"))
-        self.home = _text((flow.get("environment") or {}).get("id"))
-        self.body = davinci_api.body_of(flow)
-        # When an export says that it was saved is not known to be what the API says.
-        told = COUNTERS[:1] if is_export else VERSION
-        self.made_from = {name: flow[name] for name in told if flow.get(name) is not None}
+        if read.unsent:
+            what = f"sent is what the API takes, and not {', '.join(read.unsent)}"
+            also = "; --variables sends the variables" if "variables" in read.unsent else ""
+            self._problem(document, at, what + also, severity="warning")
         for name in ("name", "description"):
             if getattr(self.options, name) is not None:
-                self.body[name] = getattr(self.options, name)
-        is_whole = self.options.as_is or self.is_new
-        found = flow_findings(self.body, is_whole=is_whole and self.options.act is None)
-        self._find(((_renamed(place, names), what) for place, what in found), document, at)
+                read.body[name] = getattr(self.options, name)
+        self.read_flow = read
+        self.flow = self.flow or read.id
+        is_whole = (self.options.as_is or self.is_new) and self.options.act is None
+        self._find(read.findings(is_whole=is_whole), document, at)
 
-    def _flow_in(self, document: Document) -> tuple[str, Row | None]:
+    def _flow_in(self, document: Document) -> tuple[str, Row]:
         """Return the flow that is meant of those in a document, and where it stands."""
-        value = document.value
-        if isinstance(value.get("flowInfo"), dict):
-            return "flowInfo", value["flowInfo"]
-        listed = value.get("flows")
-        if not isinstance(listed, list):
-            return "", value
-        flows = {join("flows", number): one for number, one in enumerate(listed) if isinstance(one, dict)}
-        chosen = {
-            at: one for at, one in flows.items() if len(flows) == 1 or one.get("flowId") == self.options.id
-        }
-        for at, one in chosen.items():
-            return at, one
+        flows = davinci_document.flows_in(document.value)
+        for at, one in flows.items():
+            if len(flows) == 1 or one.get("flowId") == self.options.id:
+                return at, one
         known = ", ".join(f"{one.get('flowId')} ({one.get('name')})" for one in flows.values())
         self._problem(document, "flows", f"--id says which of {len(flows)} flows is sent: {known}")
-        return "", None
+        return "", {"id": ""}
 
     @property
     def is_new(self) -> bool:
@@ -175,20 +159,21 @@ class Davinci:
             )
         if options.act == "validate":
             return self._validate()
+        read = self.read_flow
         save = Save(
-            self.body,
+            read.body,
             "" if self.is_new else self.flow,
-            self.made_from,
+            read.made_from,
             options.as_is,
-            bool(self.home) and self.home.lower() != there.id.lower(),
-            options.yes,
-            self._steps(),
+            is_foreign=bool(read.home) and read.home.lower() != there.id.lower(),
+            anyway=options.yes,
+            steps=self._steps(),
         )
         return Operation(davinci_save.push(there, save), preview=davinci_save.preview(there, save))
 
     def _validate(self) -> Operation:
         self._need_flow()
-        graph = self.body.get("graphData")
+        graph = self.read_flow.body.get("graphData")
         return Operation(
             davinci_api.validate(self.there, self.flow, graph),
             preview=davinci_api.validation(self.there, self.flow, graph),
@@ -259,19 +244,16 @@ class Davinci:
     def _wrong(self, flag: str, what: str) -> None:
         self.problems.append(Problem("usage.target", flag, what))
 
-    def _problem(self, document: Document, at: str, what: str, code: str = "usage.target") -> None:
-        self.problems.append(Problem(code, at, what, place=document.locate(at)))
+    def _problem(
+        self,
+        document: Document,
+        at: str,
+        what: str,
+        code: str = "usage.target",
+        severity: Severity = "error",
+    ) -> None:
+        self.problems.append(Problem(code, at, what, severity, document.locate(at)))
 
     def _find(self, found: Iterable[Finding], document: Document, within: str = "") -> None:
         for place, what in found:
             self._problem(document, ".".join(one for one in (within, place) if one), what, "davinci.property")
-
-
-def _renamed(place: str, names: Mapping[str, str]) -> str:
-    """Return a place in the admin form as it is called in an export."""
-    head, *rest = re.split(r"(?=[.\[])", place, maxsplit=1)
-    return names.get(head, head) + "".join(rest)
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""

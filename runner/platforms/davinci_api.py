@@ -6,7 +6,7 @@ Seed 003 has the update of a flow, facts/davinci-nected A8 the rest. `davinci_sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
@@ -82,14 +82,6 @@ def media_type(of: Literal["flow", "flowversion"], verb: str) -> str:
 def encoded(body: Json) -> bytes:
     """Return a body as it is sent."""
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def body_of(document: Mapping[str, Json]) -> Row:
-    """Return what a document says of a flow as the body of a request: all but what only the server says.
-
-    What is null says nothing.
-    """
-    return {name: one for name, one in document.items() if name not in OF_THE_SERVER and one is not None}
 
 
 # --- answers

@@ -25,7 +25,7 @@ WRITABLE: Final = (
     "outputSchema", "publishedVersion", "settings", "trigger",
 )  # fmt: skip
 SECRET: Final = "secret"
-_MARK: Final = "##SK##"
+MARK: Final = "##SK##"
 _SAME: Final = (
     "name", "description", "currentVersion", "publishedVersion", "graphData", "inputSchema", "settings",
     "trigger",
@@ -168,7 +168,7 @@ def variables_of(flow: Mapping[str, Json]) -> Iterator[Variable]:
 
 def variable_of(one: Mapping[str, Json]) -> Variable:
     """Read one variable: ``x##SK##flowInstance`` of an export, or `name` and `context` of the API."""
-    name, mark, context = one["name"].partition(_MARK)
+    name, mark, context = one["name"].partition(MARK)
     details = _details(one)
     told = {**details, **{key: value for key, value in one.items() if value is not None}}
     found = context if mark else told.get("context")

@@ -26,13 +26,13 @@ from runner.platforms.davinci_api import (
     moment,
     unmapped,
 )
+from runner.platforms.davinci_document import VERSION
 from runner.platforms.davinci_rules import PROPERTIES
 from runner.platforms.differences import change_line, shortened, shown, unlike
 
 Verb = Literal["revert", "alias", "deploy", "enabled"]
 
 COUNTERS: Final = ("currentVersion", "publishedVersion")  # which the server counts itself
-VERSION: Final = ("currentVersion", "updatedAt")  # which tell whether somebody has saved
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from runner.core.commands import Json
-from runner.core.document import join
 from runner.platforms.client import Done, Program, Refusal, Tell
 from runner.platforms.davinci_api import Environment, Row, list_all
-from runner.platforms.davinci_rules import OF_A_VARIABLE, Finding, named, variable_findings
+from runner.platforms.davinci_rules import OF_A_VARIABLE
 from runner.platforms.differences import change_line, shortened, shown, unlike
-
-
-def variables_of(document: Mapping[str, Json]) -> tuple[str, Json]:
-    """Return the variables in a document, and where they stand: a list of the platform's, or a bare one."""
-    embedded = document.get("_embedded")
-    if isinstance(embedded, dict):
-        return "_embedded.variables", embedded.get("variables")
-    return ("variables", document["variables"]) if "variables" in document else ("", [document])
-
-
-def findings(variables: Json, path: str) -> Iterator[Finding]:
-    """Yield what is wrong with variables that stand at `path` of a document."""
-    if not isinstance(variables, list):
-        yield path, f"must be a list of variables, not {named(variables)}"
-        return
-    for number, one in enumerate(variables):
-        at = join(path, number) if path else ""
-        if isinstance(one, dict):
-            yield from variable_findings(one, at)
-        else:
-            yield at, f"must be an object, not {named(one)}"
 
 
 def list_variables(there: Environment) -> Program[Done | Refusal]:

@@ -462,6 +462,37 @@ def test_what_is_wrong_with_an_export_is_told_in_its_own_words(kind, tmp_path):
     ]
 
 
+def test_what_of_an_export_the_api_has_nothing_for_is_told(kind, tmp_path):
+    variable = {"name": "tries##SK##company", "fields": {"type": "number", "mutable": True}, "value": 3}
+    document = {**EXPORT, "variables": [variable], "isOutputSchemaSaved": True, "parentFlowId": None}
+    done = push(kind, tmp_path, write(tmp_path, document), "--new")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "flow.json:1:1 warning: sent is what the API takes, and not variables, isOutputSchemaSaved;"
+        " --variables sends the variables\n"
+    )
+    assert push(kind, tmp_path, "flow.json", "--variables").stdout == "variables: updated (tries new)\n"
+    [made] = kind.variables.values()
+    assert {name: made[name] for name in ("name", "context", "dataType", "value")} == {
+        "name": "tries",
+        "context": "company",
+        "dataType": "number",
+        "value": 3,
+    }
+
+
+def test_a_version_that_was_exported_is_pushed_as_the_flow_again(kind, tmp_path):
+    flow = kind.add("One", **FULL)
+    assert pull(kind, tmp_path, "--id", flow, "--export", "-o", "flow.json").returncode == 0
+    same = push(kind, tmp_path, "flow.json")
+    assert same.stdout == f"{flow}: unchanged (it is so already)\n", same.stderr
+    kind.save(flow, name="Two")
+    late = push(kind, tmp_path, "flow.json")
+    assert (late.returncode, "currentVersion: is 1 in the document and 2 there" in late.stderr) == (3, True)
+    assert push(kind, tmp_path, "flow.json", "--yes").stdout == f"{flow}: updated (version 2 -> 3)\n"
+    assert content(kind, flow) == {**FULL, "name": "One", "enabled": True}
+
+
 def test_of_several_flows_the_one_with_the_id_is_sent(kind, tmp_path):
     other = {**EXPORT, "flowId": "e" * 32, "name": "Other"}
     write(tmp_path, {"companyId": ENV, "flows": [EXPORT, other]})
@@ -705,8 +736,8 @@ def test_what_is_wrong_with_variables_is_told_before(kind, tmp_path):
         "variables[1]: must be an object, not a whole number",
         *(f"variables[2].{name}: is missing" for name in ("name", "context", "dataType", "mutable")),
     ]
-    none = push(kind, tmp_path, write(tmp_path, {"_embedded": {"variables": {}}}), "--variables")
-    assert "_embedded.variables: must be a list of variables, not an object" in none.stderr
+    none = push(kind, tmp_path, write(tmp_path, {"_embedded": {"variables": "x"}}), "--variables")
+    assert "_embedded.variables: must be an object, not a text" in none.stderr
 
 
 def test_one_variable_alone_is_a_document_too(kind, tmp_path):

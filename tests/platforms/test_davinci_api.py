@@ -3,13 +3,14 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.core.commands import NoResponse, SendRequest, Waited
 from runner.platforms.client import Done, Refusal, Tell
 from runner.platforms.davinci_api import (
     Environment,
     api,
-    body_of,
     delete,
     encoded,
     export_current,
@@ -23,7 +24,9 @@ from runner.platforms.davinci_api import (
     validation,
     version_row,
 )
-from runner.platforms.davinci_rules import flow_findings, kind_of, variable_findings
+from runner.platforms.davinci_document import findings_of_variables, flows_in, sendable, variables_in
+from runner.platforms.davinci_rules import PROPERTIES, flow_findings, kind_of, variable_findings
+from runner.platforms.davinci_rules import VARIABLE as VARIABLE_SHAPE
 from runner.platforms.davinci_save import Save, Step, clone, do, preview, preview_steps, push
 from runner.platforms.davinci_variables import push as push_variables
 from tests.play import answer, play
@@ -59,6 +62,11 @@ def flow(version=1, **more):
 
 
 GET = sent("GET")
+KEYS = st.sampled_from([
+    *PROPERTIES, *VARIABLE_SHAPE, "_embedded", "variables", "flows", "flowInfo", "flow", "version", "environment", "id",
+    "flowId", "flowColor", "flowStatus", "connectorIds", "companyId", "fields", "value", "elements", "nodes", "edges",
+    "data", "pan", "properties", "output", "type", "x",
+])  # fmt: skip
 
 
 # --- places and bodies
@@ -83,7 +91,76 @@ def test_what_only_the_server_says_and_what_is_null_is_no_part_of_a_body():
         "color": None,
         "x": 0,
     }
-    assert body_of(document) == {"name": "n", "x": 0}
+    assert sendable(document).body == {"name": "n", "x": 0}
+
+
+def test_a_version_that_was_fetched_is_sent_as_its_flow():
+    version = {"flow": {"id": "f", "name": "n"}, "version": 3, "alias": "a", "graphData": {}, "steps": []}
+    read = sendable(version)
+    assert (read.id, read.body, read.made_from) == (
+        "f",
+        {"name": "n", "currentVersion": 3, "graphData": {}},
+        {"currentVersion": 3},
+    )
+    assert sendable({"flow": {"id": "f"}, "name": "n"}).body == {"flow": {"id": "f"}, "name": "n"}
+
+
+@pytest.mark.parametrize("home", [None, [], "x", {"id": 5}])
+def test_an_environment_of_another_shape_is_none(home):
+    assert sendable({"name": "n", "environment": home}).home == ""
+
+
+def test_what_is_no_flow_is_not_sendable():
+    assert sendable({"steps": []}) is None
+
+
+def test_the_flows_of_a_document_have_their_places():
+    assert flows_in({"flowInfo": {"flowId": "f"}}) == {"flowInfo": {"flowId": "f"}}
+    assert flows_in({"flows": [{"flowId": "f"}, 5]}) == {"flows[0]": {"flowId": "f"}}
+    assert flows_in({"name": "n"}) == {"": {"name": "n"}}
+
+
+def test_variables_of_exports_are_found_as_the_api_takes_them():
+    fields = {"type": "number", "mutable": True, "min": 0}
+    exported = {"name": "x##SK##company", "fields": fields, "value": 1}
+    made = {"name": "x", "context": "company", "dataType": "number", "mutable": True, "min": 0, "value": 1}
+    assert dict(variables_in({"flows": [{"variables": [exported]}, {}]})) == {"flows[0].variables[0]": made}
+    assert dict(variables_in({"variables": [{"name": "x"}, {"name": 5}, 7]})) == {
+        "variables[0]": {"name": "x"},
+        "variables[1]": {"name": 5},
+        "variables[2]": 7,
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+def played(program, there):
+    """Carry a program out where every look finds the same flow, and every save is made."""
+    command = next(program)
+    try:
+        while True:
+            if isinstance(command, SendRequest):
+                saved = command.request.method == "PUT"
+                command = program.send(fine(there | {"currentVersion": 2} if saved else there))
+            else:
+                command = program.send(Waited())
+    except StopIteration as stop:
+        return stop.value
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=8), st.dictionaries(KEYS, JSON, max_size=8))
+def test_no_document_and_no_answer_breaks_a_push(document, there):
+    for one in flows_in(document).values():
+        read = sendable(one)
+        if read is not None:
+            assert all(place and what for place, what in read.findings(is_whole=True))
+            assert isinstance(played(push(THERE, Save(read.body, "f")), {**there, **flow()}), Done | Refusal)
+    assert all(what for _, what in findings_of_variables(dict(variables_in(document))))
 
 
 # --- answers
