@@ -38,7 +38,7 @@ def _converted(options: Options, limits: LoadSettings) -> tuple[Json, Sequence[P
     """Turn the document, whatever is in its steps, into one of another dialect."""
     document = document_at(options.flow, limits)
     repeated = document.warnings
-    made, problems = convert(document, options.target or "", options.source)
+    made, problems = convert(document, options.target or "", options.source, limits.aids)
     return made, (*repeated, *problems)
 
 

@@ -39,6 +39,15 @@ def add_rate(parser: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def add_bindings(parser: argparse._ActionsContainer) -> None:
+    """Add what says what nodes do that only their platform can run."""
+    parser.add_argument(
+        "--bindings",
+        metavar="FILE",
+        help="nected: what nodes do, one JSON or YAML object: the name of a node to the keys of a step",
+    )
+
+
 def add_scripted(parser: argparse._ActionsContainer) -> None:
     """Add what says how nodes end that only their platform can run."""
     form = "one JSON object: node id (or type) to {output} or {error}, or a list with one per visit"

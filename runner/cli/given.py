@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,9 @@ from runner.core.json_document import load as load_json
 from runner.core.redact import mask_url
 from runner.core.request import FORBIDDEN_IN_VALUE, HEADER_NAME
 from runner.errors import FlowError, Place, Problem
+from runner.platforms.aids import Aids
 from runner.runtime.files import read_document
-from runner.runtime.loading import LoadSettings
+from runner.runtime.loading import LoadSettings, document_at
 
 if TYPE_CHECKING:
     from runner.runtime.http import HttpSettings
@@ -75,7 +76,7 @@ def _check_stdin(options: Options, problems: list[Problem]) -> None:
 def _read_inputs(options: Options, given: Given) -> None:
     if options.inputs is not None:
         try:
-            given.inputs |= _object_file(options.inputs, options.max_document or MAX_BYTES)
+            given.inputs |= object_file(options.inputs, options.max_document or MAX_BYTES)
         except FlowError as error:
             given.problems += _under(f"--inputs {options.inputs}", error)
     for text in options.input:
@@ -104,13 +105,14 @@ def _scripted(flag: str, path: str | None, limit: int, problems: list[Problem]) 
     if path is None:
         return {}
     try:
-        return _object_file(path, limit)
+        return object_file(path, limit)
     except FlowError as error:
         problems += _under(f"{flag} {path}", error)
         return {}
 
 
-def _object_file(path: str, max_bytes: int) -> dict[str, Json]:
+def object_file(path: str, max_bytes: int) -> dict[str, Json]:
+    """Return the JSON object in a file (``-``: standard input); raises FlowError when it holds none."""
     name = "<stdin>" if path == "-" else path
     value = load_json(_text_of(read_document(path, max_bytes), name), name, MAX_DEPTH)
     if not isinstance(value, dict):
@@ -284,12 +286,20 @@ def folder_flaws(options: Options) -> Iterator[Problem]:
 
 
 def load_settings(options: Options) -> LoadSettings:
-    """Return what documents may be, as the flags of `run` and `check` say."""
-    return LoadSettings(
+    """Return what documents may be, as the flags of `run`, `check` and `convert` say.
+
+    Raises FlowError for bindings that cannot be read.
+    """
+    limits = LoadSettings(
         max_bytes=options.max_document or MAX_BYTES,
         allow_files=tuple(Path(folder) for folder in options.allow_files),
         dialect=options.source,
     )
+    recorded = options.command in ("run", "submit") and options.recorded
+    if options.bindings is None and not recorded:
+        return limits
+    bindings = None if options.bindings is None else document_at(options.bindings, limits)
+    return replace(limits, aids=Aids(bindings, recorded))
 
 
 def _is_http(url: str) -> bool:

@@ -142,6 +142,7 @@ class Options(QueueOptions):
     answers: str | None
     stubs: str | None
     recorded: bool
+    bindings: str | None
     base_url: str | None
     run_id: str | None
     state: str | None
@@ -228,6 +229,13 @@ class Options(QueueOptions):
     deploy: bool
     enable: bool
     disable: bool
+    test: bool
+    publish: bool
+    params: str | None
+    title: str | None
+    notes: str | None
+    branch: str | None
+    no_write_back: bool
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli.flags import TYPE_CHECKING, add_rate, add_scripted, add_tls, count, seconds, size
+from runner.cli.flags import (
+    TYPE_CHECKING,
+    add_bindings,
+    add_rate,
+    add_scripted,
+    add_tls,
+    count,
+    seconds,
+    size,
+)
 
 if TYPE_CHECKING:
     from typing import Final
 
 # Tests hold it to runner.platforms, which takes too long to import here.
-FROM: Final = ("steps", "react-flow")
+FROM: Final = ("steps", "nected", "react-flow")
 
 
 def add_given(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +83,11 @@ def add_folders(group: argparse._ActionsContainer) -> None:
 
 
 def add_dialect(group: argparse._ActionsContainer) -> None:
-    """Add what a flow's file must be."""
+    """Add what a flow's file must be, and what is read with it."""
     group.add_argument(
         "--from", dest="source", choices=FROM, help="what the flow's file must be (default: any)"
     )
+    add_bindings(group)
 
 
 def add_env(group: argparse._ActionsContainer) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Owners = Mapping[str, tuple[str, ...]]
 
-PLATFORMS: Final = ("davinci", "gassapi", "versori")
+PLATFORMS: Final = ("davinci", "gassapi", "nected", "versori")
 FOR_TRACES: Final = ("versori",)
 OWNERS: Final[Owners] = {
     "--delete": ("davinci", "gassapi", "versori"),
@@ -28,14 +28,21 @@ OWNERS: Final[Owners] = {
     "--revert": ("davinci",),
     "--alias": ("davinci",),
     "--trace-id": ("versori",),
-    "--description": ("davinci", "gassapi", "versori"),
+    "--test": ("nected",),
+    "--publish": ("nected",),
+    "--params": ("nected",),
+    "--title": ("nected",),
+    "--notes": ("nected",),
+    "--no-write-back": ("nected",),
+    "--branch": ("nected",),
+    "--description": ("davinci", "gassapi", "nected", "versori"),
     "--only": ("gassapi",),
     "--as-is": ("davinci",),
-    "--new": ("davinci",),
+    "--new": ("davinci", "nected"),
     "--yes": ("davinci", "gassapi"),
     "--no-overwrite": ("versori",),
     "--names": ("versori",),
-    "--id": ("davinci", "gassapi"),
+    "--id": ("davinci", "gassapi", "nected"),
     "--ui": ("gassapi",),
     "--paths": ("gassapi",),
     "--env-id": ("davinci",),
@@ -43,7 +50,7 @@ OWNERS: Final[Owners] = {
     "--token-url": ("davinci",),
     "--variables": ("davinci",),
     "--versions": ("davinci",),
-    "--flow-version": ("davinci",),
+    "--flow-version": ("davinci", "nected"),
     "--details": ("davinci",),
     "--export": ("davinci",),
     "--org": ("versori",),
@@ -56,7 +63,7 @@ OWNERS_OF_PULL: Final[Owners] = {**OWNERS, "--name": ("versori",)}
 REGIONS: Final = ("com", "eu", "asia", "com.au", "ca", "sg")
 VERBS: Final = ("delete", "duplicate", "toggle", "validate")
 # What can be done to what is there, after a push or without one.
-STEPS: Final = ("deploy", "enable", "disable", "revert", "alias")
+STEPS: Final = ("deploy", "enable", "disable", "revert", "alias", "test", "publish")
 PUSH_EXAMPLE: Final = """\
 examples:
   runner push trace.json --to versori --org 01J... --project 01J... --name register-user
@@ -67,6 +74,7 @@ examples:
   runner push flow.json --to davinci --env-id abfba8f6-... --region eu --dry-run
   runner push flow.json --to davinci --env-id abfba8f6-... --deploy --enable
   runner push --to davinci --env-id abfba8f6-... --id a79d1931... --revert 3
+  runner push flow.json --to nected --test --publish --title v1.0
 
 exit codes:
   0  done
@@ -81,6 +89,7 @@ examples:
   runner pull --from davinci --env-id abfba8f6-... --region eu
   runner pull --from davinci --env-id abfba8f6-... --id a79d1931... -o flow.json
   runner pull --from davinci --env-id abfba8f6-... --id a79d1931... --flow-version 3 --export
+  runner pull --from nected --id a1b2c3d4-... -o flow.json
 
 exit codes:
   0  done
@@ -194,6 +203,7 @@ def _add_remote(parser: argparse.ArgumentParser, owners: Owners = OWNERS) -> arg
     _add(group, "--env-id", "the environment, a UUID (default: DAVINCI_ENV_ID)", metavar="ID")
     _add(group, "--region", "where the environment is (default com)", choices=REGIONS)
     _add(group, "--token-url", "who gives tokens, if not the region's server", metavar="URL")
+    _add(group, "--branch", "another branch than the main one", metavar="NAME")
     _add(group, "--variables", "not a flow but the variables of the environment", action="store_true")
     _add(group, "--flow-version", "a version of the flow, a number", metavar="N", type=count)
     connection = parser.add_argument_group(
@@ -239,6 +249,7 @@ def _add_pushed(parser: argparse.ArgumentParser) -> None:
     _add(group, "--only", what, metavar="NAME,...")
     _add(group, "--new", "make a flow of it, whatever id the document has", action="store_true")
     _add(group, "--as-is", "take nothing that the document lacks from what is there", action="store_true")
+    _add(group, "--no-write-back", "leave the id and the checksum in FILE as they are", action="store_true")
     what = "go on where it says that it needs this: where something would be lost"
     _add(group, "--yes", what, action="store_true")
     _add(group, "--trace-id", "the one to send of a file that has several", metavar="ID")
@@ -264,6 +275,11 @@ def _add_verbs(parser: argparse.ArgumentParser) -> None:
     _add(group, "--revert", "make this version the current one again", metavar="N", type=count)
     _add(group, "--alias", "call the current version, or that of --flow-version, so", metavar="NAME")
     _add(group, "--deploy", "let users have the current version", action="store_true")
+    _add(group, "--test", "let the platform test the draft", action="store_true")
+    _add(group, "--params", "what the test gives to the trigger, one JSON object", metavar="FILE")
+    _add(group, "--publish", "publish the draft, which must have been tested", action="store_true")
+    _add(group, "--title", "what the published version is called", metavar="TEXT")
+    _add(group, "--notes", "what is new in the published version", metavar="TEXT")
     switch = group.add_mutually_exclusive_group()
     _add(switch, "--enable", "switch the flow on", action="store_true")
     _add(switch, "--disable", "switch the flow off", action="store_true")

@@ -39,7 +39,7 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
         err.line(platform.masker.mask(problem_line(problem)))
     result: Request | Done | Refusal
     if not options.dry_run:
-        result = perform(platform, operation.program, options, environ, err.line)
+        result = perform(platform, operation.program, options, environ, err.line, operation.keep)
     elif operation.preview is not None:
         result = perform(platform, operation.preview, options, environ, err.line)
     else:

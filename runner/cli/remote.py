@@ -25,6 +25,7 @@ MOST_ANSWER: Final = 100 * 1024 * 1024  # bytes
 PLATFORMS: Final[Mapping[str, str]] = {
     "davinci": "runner.cli.davinci_api:Davinci",
     "gassapi": "runner.cli.gassapi:Gassapi",
+    "nected": "runner.cli.nected:Nected",
     "versori": "runner.cli.versori:Versori",
 }
 
@@ -32,16 +33,22 @@ T = TypeVar("T")
 Verb: TypeAlias = Literal["delete", "duplicate", "toggle", "validate"]
 
 
+def _nowhere(_: Mapping[str, str]) -> None:
+    """Keep nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One thing to do on a platform. `request` is the call that does it, for a look at it.
 
-    Where the call depends on what is there, `preview` looks at that and returns the call.
+    Where the call depends on what is there, `preview` looks at that and returns the call. `keep` gets
+    what the platform says of the document that was sent, as soon as it says so.
     """
 
     program: Program[Done | Refusal]
     request: Request | None = None
     preview: Program[Request | Done | Refusal] | None = None
+    keep: Callable[[Mapping[str, str]], None] = _nowhere
 
 
 class Platform(Protocol):
@@ -126,6 +133,7 @@ def perform(
     options: Options,
     environ: Mapping[str, str],
     tell: Callable[[str], None],
+    keep: Callable[[Mapping[str, str]], None] = _nowhere,
 ) -> T:
     """Carry out a program; `tell` gets a line for everything that takes a while."""
 
@@ -135,7 +143,7 @@ def perform(
     # The limit of `run` is for the answers that a flow gets; a platform sends back all that it was sent.
     most = None if options.command not in ("push", "pull") else options.max_response
     http = replace(http_settings(options, environ), max_response=most or MOST_ANSWER)
-    return carry_out(program, http, told, platform.masker.add)
+    return carry_out(program, http, told, platform.masker.add, keep)
 
 
 def done_line(done: Done) -> str:

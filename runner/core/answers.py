@@ -115,10 +115,11 @@ def unanswered(answers: Answers, plan: Plan) -> Iterator[tuple[Plan, Problem]]:
     for inner, step in externals(plan):
         assert step.external is not None
         if answers.find(step.id, step.external) is None:
-            yield inner, _missing(step, step.external, recorded=answers.recorded)
+            hint = inner.flow.hints.get(step.id, "")
+            yield inner, _missing(step, step.external, hint, recorded=answers.recorded)
 
 
-def _missing(step: StepPlan, external: External, *, recorded: bool) -> Problem:
+def _missing(step: StepPlan, external: External, hint: str, *, recorded: bool) -> Problem:
     code = UNANSWERED.get((external.platform, external.ask), "external.unanswered")
     if recorded and external.platform == "nected":
         code = "nected.no_recorded_output"
@@ -126,7 +127,7 @@ def _missing(step: StepPlan, external: External, *, recorded: bool) -> Problem:
     name = f" {step.label!r}" if step.label != step.id else ""
     who = "a person answers it" if external.ask == "answers" else "only its platform can run it"
     key = f"{external.ask}.json: {_example(step.id, external.fields)}"
-    what = f"node {step.id!r}{name}{of}: {who}; give --{external.ask} FILE with {key}"
+    what = f"node {step.id!r}{name}{of}: {who}; give {hint}--{external.ask} FILE with {key}"
     return Problem(code, step.where, what)
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Fate = Literal["run", "kept", "refused"]
+Fate = Literal["run", "given", "kept", "refused"]
 
 
 class Kind(NamedTuple):
-    """What becomes of a kind: it is run, kept without effect and told, or refused before anything is sent."""
+    """What becomes of a kind: it is run, kept without effect and told, or refused before anything is sent.
+
+    What is `given` is run by a binding, a scripted outcome or a recording.
+    """
 
     fate: Fate
     what: str
@@ -48,5 +51,24 @@ KINDS: Final[dict[str, dict[str, Kind]]] = {
             "run", "An expression in `data.condition`: a condition step on the edge."
         ),
         "edge of type success, error or always": Kind("run", "Taken after a success, a failure, or either."),
+    },
+    "nected": {
+        "trigger": Kind("run", "The inputs of the flow, by the fields of the `apiTrigger`."),
+        "setVariableNode": Kind("run", "A step with `set`: its fields, as their flags and types say."),
+        "responseNode": Kind("run", "The same; what is listed after it runs on."),
+        "mergeNode": Kind("run", "A step that goes on when any path has led to it; `isMergeNode` as well."),
+        "addNode": Kind("run", "A placeholder, also `addNodeMd`: its edges lead on, and it stays as it is."),
+        "switchNode": Kind("given", "A condition for each path: `paths` of a binding; or its `path`."),
+        "codeNode": Kind("given", "JavaScript where the `code_path` of a binding says; or its outcome."),
+        "connectorNode": Kind("given", "A request as a binding says; or its outcome."),
+        "ruleNode": Kind("given", "A request as a binding says, such as to the rule's API; or its outcome."),
+        "workflowNode": Kind("given", "A request, or a flow file, as a binding says; or its outcome."),
+        "delayNode": Kind("given", "A wait as the `delay` of a binding says; or its outcome."),
+        "any other type": Kind("given", "What a binding says; or its outcome."),
+        "loopNode": Kind("refused", "A loop over several nodes; converted and kept."),
+        "runInLoop": Kind("run", "On a node that is run: once per item of a list, `{{item}}` in bindings."),
+        "edge of type then": Kind("run", "Taken after a success; from a switch if its path is taken."),
+        "edge of type else": Kind("run", "Taken after a failure; from a switch if no path is taken."),
+        "edge of any other type": Kind("kept", "Read as `then`."),
     },
 }

@@ -493,7 +493,8 @@ class Flow:
     files from (empty: none), `source` the flow's file below it; `prefix` is the way to the flow's data
     inside the document, and `problems` what was found while reading it, but for its `steps`.
     A reader of another platform gives in `works` what its nodes do (`runner.core.compiled.ForeignWork` by
-    step id), and in `bundle` the flows that are run as steps and stand in the same document.
+    step id), in `bundle` the flows that are run as steps and stand in the same document, and in `hints`
+    what else than a scripted outcome can be given for a step.
     """
 
     name: str = ""
@@ -513,6 +514,7 @@ class Flow:
     problems: tuple[Problem, ...] = ()
     works: Mapping[str, Any] = field(default_factory=_nothing)
     bundle: Mapping[str, Flow] = field(default_factory=_nothing)
+    hints: Mapping[str, str] = field(default_factory=_nothing)
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 
 from runner.core.commands import Json
@@ -10,13 +10,17 @@ from runner.core.compiled import Plan
 from runner.core.document import Document
 from runner.core.model import Flow
 from runner.errors import FlowError, Problem
+from runner.platforms.aids import Aids
 
 # Modules with `recognises(document)` and `read(document)`, and but for Steps, which is between all others,
 # with `to_steps(document)` and `from_steps(document)`. Imported only as far as it takes to find the one.
 DIALECTS: Mapping[str, str] = {
     "steps": "runner.platforms.steps",
+    "nected": "runner.platforms.nected",
     "react-flow": "runner.platforms.react_flow",
 }
+# Those whose `read` and `to_steps` also take what a run is given for single nodes.
+AIDED: Collection[str] = ("nected",)
 
 # Modules with a function `problems(document, face)`, and which face of the platform it is to be.
 JUDGES: Mapping[str, tuple[str, str]] = {
@@ -41,21 +45,35 @@ def dialect_of(document: Document, dialect: str | None = None) -> str:
     raise FlowError([Problem("document.dialect", "", what, place=document.locate(""))])
 
 
-def read(document: Document, dialect: str | None = None) -> Flow:
+def read(document: Document, dialect: str | None = None, aids: Aids | None = None) -> Flow:
     """Turn a document of a known dialect, or of just this one, into a flow; raises FlowError otherwise."""
-    flow: Flow = import_module(DIALECTS[dialect_of(document, dialect)]).read(document)
+    name = dialect_of(document, dialect)
+    flow: Flow = import_module(DIALECTS[name]).read(document, *_aids(name, aids))
     return flow
 
 
-def convert(document: Document, target: str, dialect: str | None = None) -> tuple[Json, tuple[Problem, ...]]:
+def _aids(dialect: str, aids: Aids | None) -> tuple[Aids, ...]:
+    """Return what is given as far as a dialect takes it; raises FlowError for bindings that it does not."""
+    if dialect in AIDED and aids is not None:
+        return (aids,)
+    if aids is not None and aids.bindings is not None:
+        what = f"documents of {', '.join(AIDED)} have nodes that can be bound, and this is one of {dialect}"
+        raise FlowError([Problem("usage.bindings", "--bindings", what)])
+    return ()
+
+
+def convert(
+    document: Document, target: str, dialect: str | None = None, aids: Aids | None = None
+) -> tuple[Json, tuple[Problem, ...]]:
     """Turn a document into one of another dialect; returns it with a warning for all that is only kept.
 
     Raises FlowError with all that keeps it from being converted.
     """
     source = dialect_of(document, dialect)
     value, problems = document.value, ()
+    given = _aids(source, aids)
     if source not in (target, "steps"):
-        value, problems = import_module(DIALECTS[source]).to_steps(document)
+        value, problems = import_module(DIALECTS[source]).to_steps(document, *given)
         document = Document.of(value, document.name)
     if target not in (source, "steps"):
         value, more = import_module(DIALECTS[target]).from_steps(document)

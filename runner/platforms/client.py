@@ -1,8 +1,8 @@
 """What the APIs of all platforms have in common, without doing any of it.
 
-A push or a pull is a generator, as a step is: it yields `SendRequest`, `Wait`, `GetToken` and `Tell`, is
-resumed with the replies, and returns a `Done` or a `Refusal`. `runner.runtime.platform` performs it. A
-platform's own module says which calls are made and how its answers are read.
+A push or a pull is a generator, as a step is: it yields `SendRequest`, `Wait`, `GetToken`, `Tell` and
+`Keep`, is resumed with the replies, and returns a `Done` or a `Refusal`. `runner.runtime.platform`
+performs it. A platform's own module says which calls are made and how its answers are read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -48,7 +48,14 @@ class Tell:
     text: str
 
 
-Ask: TypeAlias = SendRequest | Wait | GetToken | Tell
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep what the platform now says of the document that was sent, at once: later steps may fail."""
+
+    values: Mapping[str, str]
+
+
+Ask: TypeAlias = SendRequest | Wait | GetToken | Tell | Keep
 Program: TypeAlias = Generator[Ask, Reply, T]
 
 

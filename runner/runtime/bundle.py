@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from runner.core.compiled import Plan
+from runner.core.document import parse
 from runner.core.model import Flow
+from runner.core.text import to_json
 from runner.errors import FlowError, Problem, StepError
+from runner.platforms.aids import Aids
 from runner.runtime.files import FileReader, read_document
 from runner.runtime.loading import LoadSettings, load_bytes, path_of, plan_of, sent_files
 
 MAX_BUNDLE: Final = 20 * 1024 * 1024
+BINDINGS: Final = "/bindings"  # no path from a folder is written so
 
 
 class Bundle:
@@ -39,9 +43,17 @@ class Bundle:
 
 def load_bundle(files: Mapping[str, bytes], main: str, limits: LoadSettings) -> tuple[Flow, LoadSettings]:
     """Return the flow whose document is at `main`, and settings that read nothing from the disk."""
-    settings = replace(limits, files=Bundle(files))
+    settings = replace(limits, files=Bundle(files), aids=aids_of(files, limits))
     flow = load_bytes(files[main], main, settings)
     return replace(flow, home=".", source=main), settings
+
+
+def aids_of(files: Mapping[str, bytes], limits: LoadSettings) -> Aids | None:
+    """Return what the document of a run is read with besides itself."""
+    if BINDINGS not in files:
+        return limits.aids
+    bindings = parse(files[BINDINGS], name="bindings.json", max_bytes=MAX_BUNDLE)
+    return replace(limits.aids or Aids(), bindings=bindings)
 
 
 def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[str, bytes]:
@@ -58,6 +70,8 @@ def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[
     plan = plan_of(flow, limits)
     problems = list(plan.errors)
     files = {name: data}
+    if limits.aids is not None and limits.aids.bindings is not None:
+        files[BINDINGS] = to_json(limits.aids.bindings.value).encode()
     needed = dict.fromkeys((*_flows(plan), *_files(plan, problems, all_named=bool(along)), *along))
     if needed and home:
         reader = FileReader(Path(home), limits.allow_files)

@@ -18,6 +18,7 @@ from runner.core.plan import build_plan, located
 from runner.core.template import Template
 from runner.errors import Problem, StepError
 from runner.platforms import read
+from runner.platforms.aids import Aids
 from runner.runtime.files import FileReader, FileSource, read_document
 
 _plans: dict[int, tuple[LoadSettings, Plan]] = {}  # by the identity of a flow that is alive
@@ -28,7 +29,7 @@ class LoadSettings:
     """What a document may be; `allow_files` are folders that it may read besides its own.
 
     `dialect` is the only one that the document may be in, unless it is None; `files` are read in place
-    of the disk.
+    of the disk. `aids` are given to the document that was asked for, not to those that it names.
     """
 
     max_bytes: int = MAX_BYTES
@@ -36,6 +37,7 @@ class LoadSettings:
     allow_files: Sequence[Path] = ()
     dialect: str | None = None
     files: FileSource | None = None
+    aids: Aids | None = None
 
 
 def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None = None) -> Flow:
@@ -51,7 +53,7 @@ def load(source: str | Path | Mapping[str, Json], settings: LoadSettings | None 
 
 def _load(source: str | Path | Mapping[str, Json], limits: LoadSettings) -> Flow:
     if isinstance(source, Mapping):
-        return read(Document.of(dict(source), max_depth=limits.max_depth), limits.dialect)
+        return read(Document.of(dict(source), max_depth=limits.max_depth), limits.dialect, limits.aids)
     path = Path(source)
     flow = _flow_of(document_at(str(source), limits), limits)
     return flow if str(source) == "-" else replace(flow, home=str(path.resolve().parent), source=path.name)
@@ -63,7 +65,7 @@ def load_bytes(data: bytes, name: str, limits: LoadSettings) -> Flow:
 
 
 def _flow_of(document: Document, limits: LoadSettings) -> Flow:
-    flow = read(document, limits.dialect)
+    flow = read(document, limits.dialect, limits.aids)
     document.forget()  # the flow has what it needs, and a large document is heavy
     data = document.data
     if data is not None and isinstance(flow.steps, Steps):
@@ -179,6 +181,7 @@ class FlowFiles:
         source = posixpath.normpath(posixpath.join(by.folder, path))
         if source not in self.read:
             data = self.files.read_now(source, self._limits.max_bytes)
-            flow = load_bytes(data, posixpath.join(self._shown, source), replace(self._limits, dialect=None))
+            limits = replace(self._limits, dialect=None, aids=None)
+            flow = load_bytes(data, posixpath.join(self._shown, source), limits)
             self.read[source] = replace(flow, home=self._home, source=source)
         return self.read[source]

@@ -26,7 +26,7 @@ from runner.core.commands import (
 from runner.core.document import parse
 from runner.core.program import token_program
 from runner.errors import FlowError, Problem
-from runner.platforms.client import Ask, Program, Tell
+from runner.platforms.client import Ask, Keep, Program, Tell
 from runner.runtime.files import read_document
 from runner.runtime.http import HttpClient, HttpSettings, Transport
 
@@ -40,23 +40,28 @@ def carry_out(
     http: HttpSettings,
     tell: Callable[[str], None],
     learn: Callable[[str], None] = lambda _: None,
+    keep: Callable[[Mapping[str, str]], None] = lambda _: None,
 ) -> T:
     """Perform the commands of a program and return what it returns; also where an event loop is running.
 
-    `tell` is called in another thread, and so is `learn`, with every token that was obtained. Raises
-    SurroundingsError for certificates that cannot be used.
+    `tell` is called in another thread, and so are `learn`, with every token that was obtained, and `keep`.
+    Raises SurroundingsError for certificates that cannot be used.
     """
     from anyio.from_thread import start_blocking_portal
 
     with start_blocking_portal() as portal:
-        return portal.call(_carry_out, program, http, tell, learn)
+        return portal.call(_carry_out, program, http, tell, learn, keep)
 
 
 async def _carry_out(
-    program: Program[T], http: HttpSettings, tell: Callable[[str], None], learn: Callable[[str], None]
+    program: Program[T],
+    http: HttpSettings,
+    tell: Callable[[str], None],
+    learn: Callable[[str], None],
+    keep: Callable[[Mapping[str, str]], None],
 ) -> T:
     async with Transport(http) as transport:
-        return await _Performance(HttpClient(transport), tell, learn).drive(program)
+        return await _Performance(HttpClient(transport), tell, learn, keep).drive(program)
 
 
 @dataclass(slots=True)
@@ -66,6 +71,7 @@ class _Performance:
     client: HttpClient
     tell: Callable[[str], None]
     learn: Callable[[str], None]
+    keep: Callable[[Mapping[str, str]], None]
     tokens: dict[TokenSpec, str] = field(default_factory=dict)
 
     async def drive(self, program: Generator[Ask | Emit, Reply, T]) -> T:
@@ -87,6 +93,8 @@ class _Performance:
                 await anyio.sleep(seconds)
             case Tell(text):
                 self.tell(text)
+            case Keep(values):
+                self.keep(values)
             case Emit(_, attributes):  # the token's program has nothing else to tell
                 reason = attributes[names.REASON]
                 self.tell(f"there is no token yet ({reason}); trying again")

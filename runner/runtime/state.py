@@ -18,7 +18,8 @@ from runner.core.journal import Kept, innermost, misfits, remaining, shapes, was
 from runner.core.model import Flow
 from runner.core.trace import execution_id, new_ulid, parse_traceparent
 from runner.errors import FlowError, Problem, SurroundingsError
-from runner.runtime.bundle import collect, load_bundle
+from runner.platforms.aids import Aids
+from runner.runtime.bundle import aids_of, collect, load_bundle
 from runner.runtime.http import HttpSettings, Transport
 from runner.runtime.journal import Journal, RunJournal
 from runner.runtime.lease import LostError, new_owner, take_lease
@@ -93,7 +94,7 @@ def restored(journal: Journal, claim: Claim, around: Surroundings) -> Run:
     given, files = claim.given, claim.files
     if given["main"] not in files:
         raise SurroundingsError(f"run {claim.row.id!r} has no document in the state database")
-    flow, limits = load_bundle(files, given["main"], LoadSettings(dialect=given["dialect"]))
+    flow, limits = load_bundle(files, given["main"], _limits(given))
     if not (flow.is_active or around.inactive or given.get("inactive")):
         what = "the flow is not active; 'runner worker --inactive' runs it all the same"
         raise FlowError([Problem("flow.inactive", "is_active", what)])
@@ -142,9 +143,11 @@ def retry(store: Store, queue: Queue, run_id: str, again: Again, limits: LoadSet
         what = f"run {run_id!r} has not ended ({row.state}); 'runner resume {run_id}' carries it on"
         raise FlowError([Problem("run.not_ended", "", what)])
     given, old_files = store.given(run_id), store.files(run_id)
+    if again.flow is not None:
+        limits = replace(limits, aids=aids_of(old_files, _limits(given)))
     files = old_files if again.flow is None else collect(again.flow, limits)
     main = given["main"] if again.flow is None else next(iter(files))
-    flow, settings = load_bundle(files, main, LoadSettings(dialect=given["dialect"]))
+    flow, settings = load_bundle(files, main, _limits(given))
     plan = plan_of(flow, settings)
     leaves = [kept for kept in store.kept(run_id) if kept.kind == "leaf"]
     stays = [] if again.start else _kept_paths(plan, leaves, again, store.result(run_id))
@@ -162,6 +165,12 @@ def retry(store: Store, queue: Queue, run_id: str, again: Again, limits: LoadSet
         store.copy_rows_in(connection, run_id, new.id, stays)
         queue.enqueue_in(connection, new.id)
     return new
+
+
+def _limits(given: Mapping[str, Json]) -> LoadSettings:
+    """Return how the document of a run is read."""
+    aids = Aids(recorded=True) if given.get("recorded") else None
+    return LoadSettings(dialect=given["dialect"], aids=aids)
 
 
 def _kept_paths(plan: Plan, leaves: Sequence[Kept], again: Again, result: Json) -> list[str]:
@@ -182,7 +191,7 @@ def _refuse_misfits(
     stays: Sequence[str], given: Mapping[str, Json], files: Mapping[str, bytes], flow: Flow,
     settings: LoadSettings,
 ) -> None:  # fmt: skip
-    old, old_settings = load_bundle(files, given["main"], LoadSettings(dialect=given["dialect"]))
+    old, old_settings = load_bundle(files, given["main"], _limits(given))
     found = misfits(stays, shapes(old, FlowFiles(old, old_settings)), shapes(flow, FlowFiles(flow, settings)))
     if found:
         raise FlowError([Problem("run.misfit", "", what) for what in found])

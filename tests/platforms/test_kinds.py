@@ -41,6 +41,31 @@ EDGES = {
 }
 
 
+FIELDS = {"x": {"name": "x", "dataType": "string", "value": "1"}}
+NECTED_NODES = {
+    "trigger": {},
+    "setVariableNode": {"input": FIELDS},
+    "responseNode": {"input": FIELDS},
+    "mergeNode": {},
+    "addNode": {},
+    "switchNode": {},
+    "codeNode": {"settings": {"snippet": "1"}},
+    "connectorNode": {},
+    "ruleNode": {"entityId": "r"},
+    "workflowNode": {"entityId": "w"},
+    "delayNode": {},
+    "any other type": {},
+    "loopNode": {},
+    "runInLoop": {"input": FIELDS, "runInLoop": {"status": True, "value": "{{.Trigger}}"}},
+}
+NECTED_EDGES = {
+    "edge of type then": "then",
+    "edge of type else": "else",
+    "edge of any other type": "maybe",
+}
+SAID_BY_THE_SEED = {"trigger", "code", "add", "rule", "connector", "response", "setVariable"}
+
+
 def documents():
     for name, step in STEPS.items():
         yield "steps", name, {"version": "1.0", "steps": [{"id": "a", **step}]}
@@ -52,6 +77,52 @@ def documents():
             {"id": "b", "data": REQUEST},
         ]
         yield "react-flow", name, {"nodes": nodes, "edges": [{"source": "a", "target": "b", **said}]}
+
+
+def workflows():
+    """Yield for each kind of the table a workflow with one such node, or such an edge."""
+    for name, data in NECTED_NODES.items():
+        kind = {"any other type": "slackNode", "runInLoop": "setVariableNode", "trigger": "mergeNode"}.get(
+            name, name
+        )
+        yield name, workflow({"id": "2", "type": kind, "data": {"nodeType": kind, "name": "A", **data}})
+    for name, said in NECTED_EDGES.items():
+        node = {"id": "2", "type": "mergeNode", "data": {"nodeType": "mergeNode", "name": "A"}}
+        yield name, workflow(node, said)
+
+
+def workflow(node, said="then"):
+    placeholder = node["type"] == "addNode"
+    last = {"id": "9", "type": "mergeNode", "data": {"nodeType": "mergeNode", "name": "Last"}}
+    return {
+        "name": "w",
+        "startNode": "9" if placeholder else "2",
+        "trigger": {"apiNode": "1"},
+        "nodes": [
+            {
+                "id": "1",
+                "type": "trigger",
+                "data": {"nodeType": "apiTrigger", "name": "Trigger", "input": {}},
+            },
+            node,
+            last,
+        ],
+        "edges": [
+            {"id": "a", "source": "1", "target": "2", "data": {"edgeType": "then"}},
+            {"id": "b", "source": "2", "target": "9", "data": {"edgeType": said}},
+        ],
+    }
+
+
+@pytest.mark.parametrize(("name", "document"), list(workflows()), ids=str)
+def test_what_the_table_says_of_a_node_of_nected_is_what_becomes_of_it(name, document):
+    plan = build_plan(read(Document.of(document), "nected"))
+    given = [step.id for step in plan.steps if step.external is not None]
+    found = "refused" if plan.errors else "given" if given else "kept" if plan.problems else "run"
+    assert found == KINDS["nected"][name].fate
+    made, problems = convert(Document.of(document), "steps")
+    assert bool(problems) == (found != "run")
+    assert convert(Document.of(made), "nected")[0] == document
 
 
 def inner(path, by):
@@ -77,5 +148,7 @@ def test_no_kind_is_missing_from_the_table():
     assert {(dialect, name) for dialect, name, _ in documents()} == {
         (dialect, name) for dialect in ("steps", "react-flow") for name in KINDS[dialect]
     }
+    assert {name for name, _ in workflows()} == set(KINDS["nected"])
+    assert {spelling.removesuffix("Node") for spelling in NECTED_NODES} >= SAID_BY_THE_SEED
     assert set(get_args(StepKind)) - {"script"} <= set(KINDS["steps"])
     assert set(KNOWN_TYPES) <= set(KINDS["react-flow"])
