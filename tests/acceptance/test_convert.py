@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from runner.platforms import DIALECTS
 from tests.command import flow_file, get, here
 
 
@@ -46,7 +47,7 @@ def test_warnings_are_told_beside(tmp_path):
         (["none.json", "--to", "versori-flow"], "there is no file 'none.json'"),
         (
             ["other.json", "--to", "versori-flow"],
-            "no flow of a known dialect (steps, react-flow); keys found: 'a'",
+            f"no flow of a known dialect ({', '.join(DIALECTS)}); keys found: 'a'",
         ),
         (
             ["other.json", "--to", "versori-flow", "--from", "steps"],
