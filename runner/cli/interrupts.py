@@ -6,7 +6,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Self
 
 import anyio
@@ -69,3 +70,19 @@ class Interrupts:
             self._asked_at = time.monotonic()
         elif time.monotonic() - self._asked_at > _TOGETHER:
             self._leave()
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt, unless they are ignored; only in the main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

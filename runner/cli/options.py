@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from runner.cli.flags import (
     TYPE_CHECKING,
@@ -24,7 +24,14 @@ from runner.cli.options_given import (
     add_otlp,
     add_trace_contents,
 )
-from runner.cli.options_remote import add_pull, add_push, add_upload, flaw_of_pull, flaw_of_push
+from runner.cli.options_remote import (
+    add_pull,
+    add_push,
+    add_upload,
+    flaw_of_pull,
+    flaw_of_push,
+    flaw_of_upload,
+)
 from runner.cli.options_runs import add_runs
 from runner.cli.options_worker import QueueOptions, add_submit, add_worker
 
@@ -438,6 +445,13 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--max-document", metavar="SIZE", type=size, help="most for a file (default 256MiB)")
 
 
+# What says what is wrong with the flags of a command taken together.
+FLAWS: Mapping[str, Callable[[argparse.Namespace], str]] = {
+    "push": flaw_of_push, "pull": flaw_of_pull, "run": flaw_of_upload, "resume": flaw_of_upload,
+    "worker": flaw_of_upload,
+}  # fmt: skip
+
+
 def parse(argv: Sequence[str]) -> Options:
     """Return the flags; leaves with 2 when they are wrong, and with 0 after --help."""
     parser = make_parser()
@@ -454,7 +468,6 @@ def parse(argv: Sequence[str]) -> Options:
         unused = [flag for flag in ("--name", "--description") if getattr(options, flag.strip("-"))]
         if unused:
             parser.error(f"{' and '.join(unused)}: there is no file to stand in; add --trace-out")
-    flaw = {"push": flaw_of_push, "pull": flaw_of_pull}.get(options.command, lambda _: "")(options)
-    if flaw:
+    if options.command in FLAWS and (flaw := FLAWS[options.command](options)):
         parser.error(flaw)
     return options

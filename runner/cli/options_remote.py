@@ -60,6 +60,10 @@ OWNERS: Final[Owners] = {
 }
 # What `pull` would not look at: elsewhere a document is meant by its id.
 OWNERS_OF_PULL: Final[Owners] = {**OWNERS, "--name": ("versori",)}
+UPLOAD_FLAGS: Final = (
+    "--org", "--project", "--server", "--scheme", "--token-file", "--profile", "--no-overwrite",
+    "--names",
+)  # fmt: skip
 REGIONS: Final = ("com", "eu", "asia", "com.au", "ca", "sg")
 VERBS: Final = ("delete", "duplicate", "toggle", "validate")
 # What can be done to what is there, after a push or without one.
@@ -153,6 +157,15 @@ def flaw_of_push(options: argparse.Namespace) -> str:
 def flaw_of_pull(options: argparse.Namespace) -> str:
     """Return what is wrong with the flags of `pull` taken together, nothing if they fit."""
     return _foreign(options, options.source, OWNERS_OF_PULL)
+
+
+def flaw_of_upload(options: argparse.Namespace) -> str:
+    """Return which flags of a push are given to a command that is not to push, nothing if there are none."""
+    found = ["--push-url"] * (options.platform_url is not None)
+    found += [flag for flag in UPLOAD_FLAGS if _is_given(options, flag)]
+    if options.push is not None or not found:
+        return ""
+    return f"{' and '.join(found)}: there is nothing to push; add --push PLATFORM"
 
 
 def _foreign(options: argparse.Namespace, platform: str, owners: Owners) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from runner.cli.interrupts import raised
 from runner.cli.options import Options
 from runner.cli.output import once, outputs, problem_line
 from runner.cli.remote import (
@@ -39,7 +40,12 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
         err.line(platform.masker.mask(problem_line(problem)))
     result: Request | Done | Refusal
     if not options.dry_run:
-        result = perform(platform, operation.program, options, environ, err.line, operation.keep)
+        try:
+            with raised():
+                result = perform(platform, operation.program, options, environ, err.line, operation.keep)
+        except KeyboardInterrupt:
+            err.line("interrupted; what was being sent may have arrived or not")
+            raise
     elif operation.preview is not None:
         result = perform(platform, operation.preview, options, environ, err.line)
     else:

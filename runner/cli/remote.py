@@ -84,7 +84,7 @@ def connect(name: str, options: Options, environ: Mapping[str, str]) -> Platform
     """Return the platform of that name, with what the flags and the environment say of it."""
     module, _, kind = PLATFORMS[name].partition(":")
     platform: Platform = getattr(import_module(module), kind)(options, environ)
-    flag = "--push-url" if options.command not in ("push", "pull") else "--base-url"
+    flag = "--base-url" if options.command in ("push", "pull") else "--push-url"
     platform.problems += [*url_flaws({flag: options.platform_url}), *tls_flaws(options)]
     return platform
 
@@ -140,8 +140,8 @@ def perform(
     def told(text: str) -> None:
         tell(shown(platform, text))
 
-    # The limit of `run` is for the answers that a flow gets; a platform sends back all that it was sent.
-    most = None if options.command not in ("push", "pull") else options.max_response
+    # The limit of a run is for the answers that a flow gets; a platform sends back all that it was sent.
+    most = options.max_response if options.command in ("push", "pull") else None
     http = replace(http_settings(options, environ), max_response=most or MOST_ANSWER)
     return carry_out(program, http, told, platform.masker.add, keep)
 

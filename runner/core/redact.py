@@ -61,6 +61,9 @@ _DEEPEST: Final = 15  # backslashes that stand for one after JSON within JSON, f
 _ANY_SLASHES: Final = rf"\\{{0,{_DEEPEST}}}+"
 _SOME_SLASHES: Final = rf"\\{{1,{_DEEPEST}}}+"
 
+# base64 is cut into lines of 64 or 76 characters (PEM, MIME); the line breaks may stand in JSON.
+_WRAP: Final = re.compile(r"(?<=[A-Za-z0-9+/_-]{60})(?:\r?\n|(?:\\{1,15}r)?\\{1,15}n)(?=[A-Za-z0-9+/_=-])")
+
 _USERINFO: Final = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#]*@")
 _PARAMETER: Final = re.compile(r"[?&;#]([^=&;#?/]*)=")
 _PARAMETER_END: Final = re.compile(r"[&;#]|$")
@@ -252,6 +255,12 @@ class Masker:
 
         Masking a masked text changes nothing.
         """
+        masked = self._mask_as_it_stands(text)
+        whole = _unwrapped(masked)
+        shown = masked if whole == masked else self._mask_as_it_stands(whole)
+        return masked if shown == whole else shown
+
+    def _mask_as_it_stands(self, text: str) -> str:
         if text in self._short:
             return MASK
         probes = self._probes if len(self._probes) <= _FEW else self._candidates(text)
@@ -285,9 +294,18 @@ class Masker:
 
     def suspects(self, json_text: str) -> bool:
         """Return whether a text value of this JSON text may hold a secret; false is certain, true is not."""
-        probes = self._probes if len(self._probes) <= _FEW else self._candidates(json_text)
-        found = [self._probes[probe] for probe in probes if probe in json_text]
-        return any(not forms or any(form.check in json_text for form in forms) for forms in found)
+        whole = _unwrapped(json_text)
+        return self._may_be_in(json_text) or (whole != json_text and self._may_be_in(whole))
+
+    def _may_be_in(self, text: str) -> bool:
+        probes = self._probes if len(self._probes) <= _FEW else self._candidates(text)
+        found = [self._probes[probe] for probe in probes if probe in text]
+        return any(not forms or any(form.check in text for form in forms) for forms in found)
+
+
+def _unwrapped(text: str) -> str:
+    """Return the text with the lines of base64 in it put together."""
+    return _WRAP.sub("", text) if "\n" in text or "\\n" in text else text
 
 
 def _inner(text: str) -> str:

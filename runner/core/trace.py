@@ -358,12 +358,11 @@ def links_text(links: Sequence[Link]) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return JSON text as UTF-8; half a surrogate pair becomes a JSON escape, the only way to write it."""
+    """Return JSON text as UTF-8; half a surrogate pair becomes U+FFFD, since most readers refuse it."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        return joined.encode("utf-8", "backslashreplace")
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode("utf-8")
 
 
 def head(name: str, description: str) -> bytes:

@@ -18,7 +18,7 @@ from runner.core.commands import Headers, NoResponse, Refused, Request, Response
 from runner.errors import SurroundingsError
 from runner.runtime.connections import Connections, Network, Way
 from runner.runtime.decoding import BodyReader, BodyTooLarge, UndecodableBodyError
-from runner.runtime.library import LIBRARY, httpcore
+from runner.runtime.library import LIBRARY, httpcore, sending
 from runner.runtime.policy import ProxyRouter, ProxyRules, Route, Router
 from runner.runtime.public_only import PublicBackend, Resolver, system_resolver
 from runner.runtime.tls import TlsOptions, trusting_context
@@ -183,6 +183,7 @@ class HttpClient:
         a free connection counts as well.
         """
         progress = Progress(command.request.method)
+        before = sending.set(True)
         with anyio.move_on_after(command.timeout):
             try:
                 return await self._attempt(command.request, extra_headers, progress)
@@ -199,6 +200,8 @@ class HttpClient:
                 return self._failed(progress, "http.protocol", "httpx.DecodingError", message)
             except _NETWORK_TROUBLE as error:
                 return self._failed(progress, *explain(error, progress))
+            finally:
+                sending.reset(before)
         message = timeout_message(progress, command.timeout)
         return self._failed(progress, "http.timeout", "timeout", message)
 

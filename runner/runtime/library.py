@@ -6,6 +6,8 @@ cookies, multipart bodies, unusual hosts, proxies and TLS, none of which a plain
 
 from __future__ import annotations
 
+import logging
+from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -18,9 +20,21 @@ if TYPE_CHECKING or find_spec("httpx2") is not None:
 else:
     import httpcore
 
-__all__ = ["LIBRARY", "httpcore", "httpx"]
+__all__ = ["LIBRARY", "httpcore", "httpx", "sending"]
+
+# True while a request of ours is sent.
+sending: ContextVar[bool] = ContextVar("runner.sending", default=False)
 
 LIBRARY = httpcore.__name__.replace("httpcore", "httpx")
+
+
+def _is_of_others(_: logging.LogRecord) -> bool:
+    """Let no debug line about a request of ours pass: it quotes headers. The span tells, masked."""
+    return not sending.get()
+
+
+for _part in ("connection", "http11", "proxy", "socks"):
+    logging.getLogger(f"{httpcore.__name__}.{_part}").addFilter(_is_of_others)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module

@@ -321,7 +321,7 @@ class Place:
         """Run once with nobody to deliver to, all logs on, and a result for programs."""
         records = io.StringIO()
         handler = logging.StreamHandler(records)
-        loggers = [logging.getLogger(name) for name in ("runner", "opentelemetry", "asyncio")]
+        loggers = [logging.getLogger(name) for name in ("", "runner", "asyncio")]
         for logger in loggers:
             logger.addHandler(handler)
             logger.setLevel(logging.DEBUG)

@@ -670,6 +670,15 @@ def test_a_run_that_is_cancelled_is_not_pushed(strict, tmp_path):
     assert "the trace was not pushed, because the run was cancelled" in err
 
 
+def attentive(*words, **options):
+    """Start a command that heeds SIGINT: one that is ignored here would be ignored there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return start(*words, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_push_that_is_interrupted_is_told_and_costs_no_span(strict, tmp_path, number):
     """A platform may take minutes; the spans are in the spool file before it is asked."""
@@ -677,11 +686,7 @@ def test_a_push_that_is_interrupted_is_told_and_costs_no_span(strict, tmp_path, 
     gate = strict.hold(strict.flow_path("hello"))
     target = ("--push", "versori", "--push-url", strict.api, "--org", ORG, "--project", PROJECT)
     words = ("run", "hello.json", *target, "--otlp-endpoint", "http://127.0.0.1:9")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else one that is ignored is inherited
-    try:
-        process = start(*words, cwd=tmp_path, VERSORI_TOKEN=TOKEN)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = attentive(*words, cwd=tmp_path, VERSORI_TOKEN=TOKEN)
     gate.wait_for(1)
     (spool,) = (tmp_path / ".runner/spool").iterdir()
     assert spool.read_text().count('"spanId"') == 2
@@ -691,6 +696,26 @@ def test_a_push_that_is_interrupted_is_told_and_costs_no_span(strict, tmp_path, 
     assert "succeeded in" in out
     assert "2 of 2 spans were not delivered" in err
     assert err.splitlines()[-1] == "the push of the trace was interrupted; the platform may have it or not"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_push_of_a_file_that_is_interrupted_says_what_is_not_known(strict, trace, tmp_path, number):
+    gate = strict.hold(strict.flow_path("hello"))
+    process = versori("push", "trace.json", "--to", "versori", server=strict, cwd=tmp_path, run=attentive)
+    gate.wait_for(1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.splitlines()[-1]) == (
+        4, "interrupted; what was being sent may have arrived or not",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", [("--push-url", "http://x"), ("--org", ORG), ("--no-overwrite",)])
+def test_flags_of_a_push_mean_nothing_without_one(tmp_path, flag):
+    flow_file(tmp_path, {"id": "a", "set": {"x": 1}}, name="hello.json")
+    done = here("run", "hello.json", *flag, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{flag[0]}: there is nothing to push; add --push PLATFORM" in done.stderr
 
 
 def test_the_trace_of_a_run_that_is_too_large_is_not_pushed(strict, tmp_path):

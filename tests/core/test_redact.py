@@ -1,6 +1,8 @@
 import base64
 import json
+import random
 import re
+import string
 import time
 from urllib.parse import quote
 
@@ -29,6 +31,27 @@ def test_a_secret_is_masked_in_every_text_spelling(secret):
     masker = Masker([secret])
     for spelled in spellings(secret):
         assert masker.mask(f"Bearer {spelled}, and so on") == f"Bearer {MASK}, and so on", spelled
+
+
+@pytest.mark.parametrize("length", [4, 20, 57, 79, 300])
+@pytest.mark.parametrize("before", range(40, 60))
+@pytest.mark.parametrize("escape", [str, json.dumps, lambda text: json.dumps(json.dumps(text))])
+def test_a_secret_is_masked_in_base64_that_is_cut_into_lines(length, before, escape):
+    secret = "".join(random.Random(length).choices(string.ascii_letters + string.digits, k=length))
+    data = b"u" * before + secret.encode() + b"x" * 80
+    telling = base64.b64encode(data).decode()[-(-before * 8 // 6) : (before + length) * 8 // 6]
+    wrapped = base64.encodebytes(data).decode()
+    for text in (wrapped, wrapped.replace("\n", "\r\n")):
+        assert Masker([secret]).suspects(escape(text))
+        shown = Masker([secret]).mask(escape(text))
+        assert MASK in shown
+        assert telling not in re.sub(r"\\+r|\\+n|[\r\n]", "", shown)
+
+
+def test_lines_that_are_no_cut_base64_stay_lines():
+    text = "a" * 70 + "\nhunter22\n" + "b" * 20
+    assert Masker(["hunter22"]).mask(text) == "a" * 70 + f"\n{MASK}\n" + "b" * 20
+    assert Masker(["other-secret"]).mask(text) == text
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])

@@ -167,7 +167,7 @@ def test_any_attributes_make_valid_json_of_scalars_that_is_written_the_same_agai
 @example("\ud83d")
 def test_any_text_survives_and_pairs_of_surrogates_become_one_character(text):
     back = json.loads(to_bytes(json.dumps(text, ensure_ascii=False)))
-    assert back == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    assert back == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # --- times
