@@ -68,7 +68,14 @@ REGIONS: Final = ("com", "eu", "asia", "com.au", "ca", "sg")
 VERBS: Final = ("delete", "duplicate", "toggle", "validate")
 # What can be done to what is there, after a push or without one.
 STEPS: Final = ("deploy", "enable", "disable", "revert", "alias", "test", "publish")
-PUSH_EXAMPLE: Final = """\
+CREDENTIALS: Final = """\
+credentials, from the environment or from the file of --profile (a token alone from --token-file too):
+  davinci  DAVINCI_CLIENT_ID and DAVINCI_CLIENT_SECRET of a worker application, or DAVINCI_TOKEN
+  gassapi  GASSAPI_TOKEN
+  nected   NECTED_API_KEY
+  versori  VERSORI_TOKEN or VERSORI_COOKIE
+"""
+PUSH_EXAMPLE: Final = f"""\
 examples:
   runner push trace.json --to versori --org 01J... --project 01J... --name register-user
   runner push trace.json --to versori --server staging --dry-run
@@ -80,12 +87,13 @@ examples:
   runner push --to davinci --env-id abfba8f6-... --id a79d1931... --revert 3
   runner push flow.json --to nected --test --publish --title v1.0
 
+{CREDENTIALS}
 exit codes:
   0  done
   2  the document or the usage are wrong; nothing was sent
   3  the platform refused, could not be reached, or did not keep everything
 """
-PULL_EXAMPLE: Final = """\
+PULL_EXAMPLE: Final = f"""\
 examples:
   runner pull --from versori --org 01J... --project 01J...
   runner pull --from versori --name register-user -o trace.json
@@ -95,6 +103,7 @@ examples:
   runner pull --from davinci --env-id abfba8f6-... --id a79d1931... --flow-version 3 --export
   runner pull --from nected --id a1b2c3d4-... -o flow.json
 
+{CREDENTIALS}
 exit codes:
   0  done
   2  the usage is wrong; nothing was sent
@@ -104,18 +113,20 @@ exit codes:
 
 def add_push(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `push`."""
-    parser.usage = "%(prog)s FILE --to PLATFORM [options]"
+    parser.usage = "%(prog)s FILE --to PLATFORM [options]\n       %(prog)s --to PLATFORM --id ID --VERB"
     parser.description = (
-        "Send something to a platform: a trace (IntegrationFlow, OTLP/JSON, a file of the spool) to versori,"
-        " a flow or a part of one to the others."
+        "Send something to a platform: to versori a trace (IntegrationFlow, OTLP/JSON, a spool file), to\n"
+        "the others a flow or a part of one. Or do something to what it has there."
     )
     parser.epilog = PUSH_EXAMPLE
     parser.add_argument("file", metavar="FILE", nargs="?", help="what to send; - is standard input")
     parser.add_argument("--to", dest="target", choices=PLATFORMS, required=True, help="the platform")
     parser.add_argument("--dry-run", action="store_true", help="print the request and what it would change")
+    parser.add_argument("--name", help="name on the platform (default: the document's, else the file's)")
     _add_remote(parser)
     _add_pushed(parser)
     _add_verbs(parser)
+    _add_connection(parser)
 
 
 def add_pull(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +137,8 @@ def add_pull(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(dry_run=False, no_overwrite=False, description=None, names=None, only=None, yes=False)
     parser.add_argument("--from", dest="source", choices=PLATFORMS, required=True, help="the platform")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
-    group = _add_remote(parser, OWNERS_OF_PULL)
+    parser.add_argument("--name", help=f"{', '.join(OWNERS_OF_PULL['--name'])}: the flow")
+    group = _add_remote(parser)
     _add(group, "--versions", "list the versions of the flow", action="store_true")
     what = "of --flow-version, its flow and, if so asked, its steps or variables"
     _add(group, "--details", what, choices=("flow", "steps", "variables"))
@@ -136,6 +148,7 @@ def add_pull(parser: argparse.ArgumentParser) -> None:
         "the current version, or --flow-version, with its subflows and forms",
         action="store_true",
     )
+    _add_connection(parser)
 
 
 def flaw_of_push(options: argparse.Namespace) -> str:
@@ -200,14 +213,12 @@ def add_upload(parser: argparse.ArgumentParser) -> None:
     _add_changes(group)
 
 
-def _add_remote(parser: argparse.ArgumentParser, owners: Owners = OWNERS) -> argparse._ActionsContainer:
-    """Add what every command takes that talks to a platform alone; returns the group of the platform."""
+def _add_remote(parser: argparse.ArgumentParser) -> argparse._ActionsContainer:
+    """Add where on which platform, and what is meant there; returns the group of the platform."""
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON on stdout")
-    whose = f"{', '.join(owners['--name'])}: " if "--name" in owners else ""
-    parser.add_argument(
-        "--name", help=f"{whose}name on the platform (default: the document's, else the file's)"
+    group = parser.add_argument_group(
+        "platform", "A platform before a colon: the flag is for that platform only."
     )
-    group = parser.add_argument_group("platform", "What stands before a colon is whose flag it is.")
     group.add_argument("--base-url", dest="platform_url", metavar="URL", help="base url of the platform")
     _add_target(group)
     _add(group, "--id", "the flow (default: the id in the document)", metavar="ID")
@@ -219,24 +230,27 @@ def _add_remote(parser: argparse.ArgumentParser, owners: Owners = OWNERS) -> arg
     _add(group, "--branch", "another branch than the main one", metavar="NAME")
     _add(group, "--variables", "not a flow but the variables of the environment", action="store_true")
     _add(group, "--flow-version", "a version of the flow, a number", metavar="N", type=count)
-    connection = parser.add_argument_group(
+    return group
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
         "connection", "Proxies are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."
     )
-    add_tls(connection)
-    connection.add_argument(
+    add_tls(group)
+    group.add_argument(
         "--timeout",
         dest="attempt_timeout",
         metavar="SECONDS",
         type=seconds,
         help="most for one attempt (default 60)",
     )
-    connection.add_argument(
+    group.add_argument(
         "--max-document", metavar="SIZE", type=size, help="most for what is sent (default 20MiB)"
     )
-    connection.add_argument(
+    group.add_argument(
         "--max-response", metavar="SIZE", type=size, help="most for an answer (default 100MiB)"
     )
-    return group
 
 
 def _add_target(group: argparse._ActionsContainer) -> None:
@@ -251,7 +265,7 @@ def _add_target(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--profile",
         metavar="FILE",
-        help="a file with lines such as GASSAPI_TOKEN=..., wins over the environment",
+        help="a file with credentials, NAME=VALUE each; wins over the environment",
     )
 
 

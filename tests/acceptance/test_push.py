@@ -1,12 +1,14 @@
 """`runner push`, `runner pull` and `runner run --push` against a Versori platform on loopback."""
 
 import json
+import re
+import shlex
 import signal
 from pathlib import Path
 
 import pytest
 
-from runner.cli.options import make_parser
+from runner.cli.options import make_parser, parse
 from runner.cli.options_remote import OWNERS, OWNERS_OF_PULL, PLATFORMS
 from tests.command import Terminal, command, flow_file, get, here, start
 from tests.emulators.versori import NO_ID, ORG, PROJECT, TOKEN, Versori
@@ -788,3 +790,15 @@ def test_every_flag_of_a_platform_says_whose_it_is():
         for flag in table.keys() & actions.keys():
             assert actions[flag].help.startswith(f"{', '.join(table[flag])}: "), flag
     assert OWNERS.keys() <= PUSHED.keys() | PULLED.keys()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(("command", "way"), [("push", "--to"), ("pull", "--from")])
+def test_the_help_has_examples_and_the_credentials_of_every_platform(command, way, platform):
+    text = COMMANDS[command].format_help()
+    examples, _, credentials = text.partition("\nexamples:\n")[2].partition("\ncredentials")
+    mine = [line.strip() for line in examples.splitlines() if f"{way} {platform} " in f"{line} "]
+    assert mine
+    for line in mine:
+        parse(shlex.split(line)[1:])
+    assert re.search(rf"^  {platform} +[A-Z]+_[A-Z_]+", credentials, re.MULTILINE)
