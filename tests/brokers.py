@@ -106,8 +106,9 @@ class Nats(Broker):
         await js.add_stream(name=self.tag, subjects=[self.name])
 
     async def publish(self, js, messages):
-        for body, headers, _ in messages:
-            await js.publish(self.name, body, headers=headers or None)
+        async with anyio.create_task_group() as group:
+            for body, headers, _ in messages:
+                group.start_soon(partial(js.publish, self.name, body, headers=headers or None))
 
     async def unsettled(self, js):
         return (await js.consumer_info(self.tag, "flowspan")).num_ack_pending
@@ -152,9 +153,10 @@ class Rabbit(Broker):
     async def publish(self, channel, messages):
         import aio_pika
 
-        for body, headers, name in messages:
-            message = aio_pika.Message(body, headers=headers, message_id=name, delivery_mode=2)
-            await channel.default_exchange.publish(message, self.name)
+        async with anyio.create_task_group() as group:
+            for body, headers, name in messages:
+                message = aio_pika.Message(body, headers=headers, message_id=name, delivery_mode=2)
+                group.start_soon(channel.default_exchange.publish, message, self.name)
 
     async def unsettled(self, channel):
         """Return 0: the protocol cannot tell; a channel that takes all of a queue does."""

@@ -21,6 +21,7 @@ BUG: Final = 70  # EX_SOFTWARE of sysexits.h
 
 _COMMANDS: Final = {
     "run": "runner.cli.run",
+    "ingest": "runner.cli.ingest",
     "resume": "runner.cli.resume",
     "runs": "runner.cli.runs",
     "submit": "runner.cli.submit",

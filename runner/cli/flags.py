@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _SIZE: Final = re.compile(r"([0-9]{1,15})\s*(?:(k|m|g)?(?:i?b)?)", re.IGNORECASE)
 _MOST_SECONDS: Final = 1e9
 _MOST_DIGITS: Final = 15
+MOST_URGENT: Final = 1_000_000
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -27,6 +28,13 @@ def add_database(parser: argparse._ActionsContainer) -> None:
     """Add the flag that names the state database."""
     parser.add_argument(
         "--state", metavar="URL", help="the database (default: RUNNER_STATE, else sqlite:///.runner/state.db)"
+    )
+
+
+def add_priority(parser: argparse._ActionsContainer) -> None:
+    """Add how urgent runs are."""
+    parser.add_argument(
+        "--priority", metavar="N", type=_priority, default=0, help="the higher, the sooner (default 0)"
     )
 
 
@@ -94,3 +102,13 @@ def size(text: str) -> int:
     if not size:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500000, 512k or 20MiB")
     return size
+
+
+def _priority(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = MOST_URGENT + 1
+    if abs(value) > MOST_URGENT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from -{MOST_URGENT} to {MOST_URGENT}")
+    return value

@@ -24,6 +24,7 @@ from runner.cli.options_given import (
     add_otlp,
     add_trace_contents,
 )
+from runner.cli.options_ingest import IngestOptions, add_ingest
 from runner.cli.options_remote import (
     add_pull,
     add_push,
@@ -130,7 +131,7 @@ example:
 """
 
 
-class Options(QueueOptions):
+class Options(QueueOptions, IngestOptions):
     """The flags as they were given; `command` says which of them exist."""
 
     command: str
@@ -278,6 +279,7 @@ def make_parser() -> Parser:
         ("run", "run a flow", _add_run),
         ("submit", "put a run into the queue", add_submit),
         ("worker", "take runs out of the queue and carry them on", add_worker),
+        ("ingest", "take messages of a broker into the queue", add_ingest),
         ("resume", "carry on a run that was cut off", _add_resume),
         ("runs", "look at the runs of a state database, end them, do them again", _add_runs),
         ("check", "tell what is wrong with flows, without running them", _add_check),

@@ -36,14 +36,7 @@ def add_given(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--inputs", metavar="FILE", help="inputs as one JSON object; - is standard input")
     add_env(group)
-    group.add_argument(
-        "--secret",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="an env value that is masked everywhere, whatever its name; taken from the process unless -e or"
-        " --env-file gives it",
-    )
+    add_secret(group)
     group.add_argument(
         "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header for {{headers.NAME}}"
     )
@@ -106,6 +99,18 @@ def add_env(group: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         help="env values, a line NAME=VALUE each; -e wins",
+    )
+
+
+def add_secret(group: argparse._ActionsContainer) -> None:
+    """Add which env values are secret."""
+    group.add_argument(
+        "--secret",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="an env value that is masked everywhere, whatever its name; taken from the process unless -e or"
+        " --env-file gives it",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli.flags import TYPE_CHECKING, add_database, add_rate, count, seconds, size
+from runner.cli.flags import TYPE_CHECKING, add_database, add_priority, add_rate, count, seconds, size
 from runner.cli.options_given import (
     add_connections,
     add_env,
@@ -45,7 +45,6 @@ exit codes:
   3  the state database or its key cannot be used
   75 others may have taken over what this worker had; start it again
 """
-MOST_URGENT: Final = 1_000_000
 
 
 class QueueOptions(argparse.Namespace):
@@ -71,9 +70,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     parser.epilog = SUBMIT_EXAMPLE
     parser.add_argument("flow", metavar="FLOW", help="the flow, a JSON or YAML file; - is standard input")
     group = parser.add_argument_group("when, and what is printed")
-    group.add_argument(
-        "--priority", metavar="N", type=_priority, default=0, help="the higher, the sooner (default 0)"
-    )
+    add_priority(group)
     group.add_argument("--delay", metavar="SECONDS", type=seconds, help="not before this time has passed")
     group.add_argument("--wait", action="store_true", help="wait for the end, and show the trace")
     group.add_argument(
@@ -132,13 +129,3 @@ def add_worker(parser: argparse.ArgumentParser) -> None:
     add_rate(parser)
     add_connections(parser, kept=True)
     parser.add_argument("--max-response", metavar="SIZE", type=size, help="most for the body of an answer")
-
-
-def _priority(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = MOST_URGENT + 1
-    if abs(value) > MOST_URGENT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from -{MOST_URGENT} to {MOST_URGENT}")
-    return value

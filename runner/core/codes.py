@@ -174,6 +174,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "usage.runs": "It is not clear which runs are meant.",
     "usage.map": "A --map is not HOST[:PORT]=HOST[:PORT].",
     "usage.allow_host": "An --allow-host is no host with an optional port.",
+    "usage.broker": "The url of a broker cannot be used.",
     "usage.rate": "A --rate is not HOST=N/s.",
     "usage.deny_private": "A proxy is configured, so --deny-private could check no address.",
     # a trace that is read back

@@ -82,6 +82,8 @@ class Source(Protocol):
 
 def source_of(place: Place) -> Source:
     """Return the source for the kind of url; raises SurroundingsError when its packages are missing."""
+    for name in ("aio_pika", "aiokafka", "aiormq", "faststream", "nats"):
+        logging.getLogger(name).addHandler(logging.NullHandler())  # else it goes to our stderr
     kind = KINDS[urlsplit(place.url).scheme]
     try:
         source: Source = kind(place)
