@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 _SIZE: Final = re.compile(r"([0-9]{1,15})\s*(?:(k|m|g)?(?:i?b)?)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]*)):([0-9]{1,5})")
+_MOST_PORT: Final = 65_535
 _MOST_SECONDS: Final = 1e9
 _MOST_DIGITS: Final = 15
 MOST_URGENT: Final = 1_000_000
@@ -112,3 +114,11 @@ def _priority(text: str) -> int:
     if abs(value) > MOST_URGENT:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from -{MOST_URGENT} to {MOST_URGENT}")
     return value
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read ``HOST:PORT`` or ``:PORT``, which is on the loopback address."""
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or int(match[3]) > _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT; write 127.0.0.1:8080")
+    return match[1] or match[2] or "127.0.0.1", int(match[3])

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from runner.cli.flags import TYPE_CHECKING, add_database, add_priority, add_rate, count, seconds, size
+from runner.cli.flags import (
+    TYPE_CHECKING,
+    add_database,
+    add_priority,
+    add_rate,
+    address,
+    count,
+    seconds,
+    size,
+)
 from runner.cli.options_given import (
     add_connections,
     add_env,
@@ -61,6 +70,7 @@ class QueueOptions(argparse.Namespace):
     drain: float
     max_deaths: int
     new_key: bool
+    http: tuple[str, int] | None
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +127,12 @@ def add_worker(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-deaths", metavar="N", type=count, default=3, help="end a run that killed so many workers (3)"
+    )
+    parser.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        type=address,
+        help="answer probes there: /healthz, /readyz, /metrics (Prometheus)",
     )
     parser.add_argument("--inactive", action="store_true", help="also flows that are switched off")
     parser.add_argument("--new-key", action="store_true", help="print a key for RUNNER_STATE_KEY, and leave")

@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from functools import partial
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -23,6 +23,9 @@ from runner.errors import FlowError, Problem, SurroundingsError
 from runner.runtime.lease import LostError
 from runner.runtime.store import RunRow
 from runner.runtime.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from runner.runtime.health import Health
 
 START_AGAIN: Final = 75  # EX_TEMPFAIL of sysexits.h
 _LEFT: Final = 4
@@ -58,12 +61,16 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
         upload=upload,
         environ=environ,
     )
-    ended = None if options.quiet else partial(_print_end, out)
-    worker = Worker(state_url(options, environ), settings, ended=ended)
+    watch = Watch(None if options.quiet else out)
+    worker = Worker(state_url(options, environ), settings, ended=watch.ended)
     if delivery is not None:
         delivery.keep_for(worker.owner)
+    if options.http is not None:
+        from runner.runtime.health import Health
+
+        watch.health = Health(worker)
     try:
-        anyio.run(_serve, worker, options, err)
+        anyio.run(_serve, worker, watch, options, err)
     except LostError as error:
         err.line(f"{error}; others may have its runs by now")
         return START_AGAIN
@@ -98,6 +105,21 @@ class Pusher:
         return ""
 
 
+@dataclass(slots=True)
+class Watch:
+    """Whoever is told that a run has ended: the screen, and those who count."""
+
+    out: Output | None
+    health: Health | None = None
+
+    def ended(self, run_id: str, state: str, seconds: float) -> None:
+        """Tell them."""
+        if self.out is not None:
+            self.out.line(f"{run_id} {state}")
+        if self.health is not None:
+            self.health.ended(state, seconds)
+
+
 def _print_key(out: Output) -> int:
     from runner.runtime.vault import new_key
 
@@ -105,11 +127,7 @@ def _print_key(out: Output) -> int:
     return 0
 
 
-def _print_end(out: Output, run_id: str, state: str) -> None:
-    out.line(f"{run_id} {state}")
-
-
-async def _serve(worker: Worker, options: Options, err: Output) -> None:
+async def _serve(worker: Worker, watch: Watch, options: Options, err: Output) -> None:
     if not options.quiet:
         where = worker.store.shown_url
         err.line(f"working on {where}, at most {options.concurrency} runs at once; Ctrl-C stops")
@@ -117,6 +135,13 @@ async def _serve(worker: Worker, options: Options, err: Output) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_obey_signals, worker, err)
         try:
+            if watch.health is not None and options.http is not None:
+                from runner.runtime.health import Probes
+
+                probes = await Probes.listen(watch.health, options.http)
+                group.start_soon(probes.serve)
+                if not options.quiet:
+                    err.line(f"probes: http://{probes.place}/healthz, /readyz, /metrics")
             await worker.serve()
         except SurroundingsError as error:
             lost = error  # raised here it would come out of the group as one

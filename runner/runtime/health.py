@@ -7,17 +7,15 @@ liveness probe is to find. Nothing here tells of what runs were given or have ma
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import anyio
 import h11
 from anyio import CapacityLimiter, to_thread
 from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.stapled import MultiListener
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -25,7 +23,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from runner.errors import SurroundingsError
 from runner.version import __version__
 
-_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]*)):([0-9]{1,5})")
 _PATIENCE: Final = 5.0  # seconds for a whole request, and as many for its answer
 _DATABASE: Final = 2.0  # seconds for the database to say something
 _AT_ONCE: Final = 16
@@ -135,40 +132,38 @@ class _Now:
         yield InfoMetricFamily("flowspan_build", "The version that runs.", {"version": __version__})
 
 
-def read_address(text: str) -> tuple[str, int]:
-    """Read ``HOST:PORT`` or ``:PORT``, which is on the loopback address; raises ValueError."""
-    match = _ADDRESS.fullmatch(text.strip())
-    if match is None or int(match[3]) > 65_535:
-        raise ValueError(f"{text!r} is no HOST:PORT; write 127.0.0.1:8080")
-    return match[1] or match[2] or "127.0.0.1", int(match[3])
+class Probes:
+    """Answers requests at an address; `place` is where, as port 0 is any free one."""
 
+    def __init__(self, health: Health, listener: MultiListener[SocketStream], host: str) -> None:
+        self._health, self._listener = health, listener
+        self._slots = CapacityLimiter(_AT_ONCE)
+        shown = f"[{host}]" if ":" in host else host
+        self.place = f"{shown}:{listener.listeners[0].extra(SocketAttribute.local_port)}"  # noqa: S610
 
-@asynccontextmanager
-async def serving(health: Health, address: tuple[str, int]) -> AsyncIterator[str]:
-    """Answer requests at an address for as long as this is entered; yields where, port 0 is any free one.
+    @classmethod
+    async def listen(cls, health: Health, address: tuple[str, int]) -> Self:
+        """Take the address; raises SurroundingsError when that cannot be done."""
+        host, port = address
+        try:
+            listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+        except OSError as error:
+            why = error.strerror or error
+            raise SurroundingsError(f"nothing can listen at {host}:{port}: {why}") from error
+        return cls(health, listener, host)
 
-    Raises SurroundingsError when nothing can listen there.
-    """
-    host, port = address
-    try:
-        listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
-    except OSError as error:
-        raise SurroundingsError(f"nothing can listen at {host}:{port}: {error.strerror or error}") from error
-    slots = CapacityLimiter(_AT_ONCE)
+    async def serve(self) -> None:
+        """Answer until cancelled."""
+        async with self._listener:
+            await self._listener.serve(self._handle)
 
-    async def handle(stream: SocketStream) -> None:
-        async with slots, stream:
+    async def _handle(self, stream: SocketStream) -> None:
+        async with self._slots, stream:
             try:
                 with anyio.move_on_after(2 * _PATIENCE):
-                    await _serve_one(health, stream)
+                    await _serve_one(self._health, stream)
             except Exception as error:  # noqa: BLE001 - whatever it is, the runs go on
-                log.info("a request to %s:%s came to nothing: %s", host, port, type(error).__name__)
-
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(partial(listener.serve, handle))
-        shown = f"[{host}]" if ":" in host else host
-        yield f"{shown}:{listener.listeners[0].extra(SocketAttribute.local_port)}"  # noqa: S610 - no Django
-        group.cancel_scope.cancel()
+                log.info("a request to %s came to nothing: %s", self.place, type(error).__name__)
 
 
 async def _serve_one(health: Health, stream: SocketStream) -> None:

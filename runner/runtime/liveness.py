@@ -62,9 +62,14 @@ class Liveness:
         """Call something in a thread that waits for nobody else's."""
         return await to_thread.run_sync(call, limiter=self._thread)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the lease is not in doubt."""
+        return time.monotonic() <= self._heard + self._ttl * _MARGIN
+
     async def permit(self) -> None:
         """Return once the lease is not in doubt."""
-        while time.monotonic() > self._heard + self._ttl * _MARGIN:
+        while not self.is_sure:
             self._back = anyio.Event()
             await self._back.wait()
 

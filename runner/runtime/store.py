@@ -466,11 +466,13 @@ class Store:
         number: int = connection.execute(query).scalar_one()
         return number
 
-    def counts(self) -> dict[str, int]:
-        """Return how many runs there are in each state."""
+    def counts(self, states: Collection[str] = ()) -> dict[str, int]:
+        """Return how many runs there are in each state, or in these; an index finds few among many."""
         runs = self._tables.runs
         number = self._tables.func.count().label("number")
         query = self._tables.select(runs.c.state, number).group_by(runs.c.state)
+        if states:
+            query = query.where(runs.c.state.in_(states))
         with self._read() as connection:
             return {one.state: one.number for one in connection.execute(query)}
 

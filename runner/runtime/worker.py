@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,7 @@ class Job:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     epoch: int | None = None
     run: Run | None = None
+    started: int | None = None  # ns since 1970, by whoever was the first
 
     def drop(self, why: FencedError) -> None:
         """Stop at once, and tell nobody that the run had an end."""
@@ -93,8 +95,8 @@ class WorkerSettings:
 class Worker:
     """One worker on the state database at a url.
 
-    `ended` is called with (run id, state) for each run that has ended here. Raises SurroundingsError when
-    the database cannot be used.
+    `ended` is called with (run id, state, seconds) for each run that has ended here. Raises
+    SurroundingsError when the database cannot be used.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class Worker:
         url: str,
         settings: WorkerSettings | None = None,
         *,
-        ended: Callable[[str, str], None] | None = None,
+        ended: Callable[[str, str, float], None] | None = None,
         **changes: Json,
     ) -> None:
         self.settings = replace(settings or WorkerSettings(), **changes)
@@ -166,6 +168,28 @@ class Worker:
         (self._at_once if self._stopping.is_set() else self._stopping).set()
         self._room.set()
 
+    # --- what it says of itself: runner.runtime.health
+
+    @property
+    def at_work(self) -> int:
+        """How many runs it carries on."""
+        return len(self.active)
+
+    @property
+    def room(self) -> int:
+        """How many it would at most."""
+        return self.settings.concurrency
+
+    def trouble(self) -> str:
+        """Return why it takes no runs just now, an empty text when it does."""
+        if self._stopping.is_set():
+            return "it is stopping"
+        return "" if self._liveness.is_sure else "its lease is in doubt"
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many runs wait and are carried on, anywhere. Raises StateError."""
+        return self.store.counts(("queued", "running"))
+
     # --- taking runs
 
     @asynccontextmanager
@@ -226,7 +250,8 @@ class Worker:
             state = await self._end_apart(error.row, error, None)
         await insist(partial(self.queue.forget, [job.run_id]))
         if state is not None and self._told is not None:
-            self._told(job.run_id, state)
+            now = time.time_ns()
+            self._told(job.run_id, state, max(0, now - (job.started or now)) / 1e9)
 
     def _claim(self, run_id: str) -> Claim | None:
         """Become the owner of a run; None when it needs nobody, or has somebody who did not get it here."""
@@ -239,7 +264,7 @@ class Worker:
 
     async def _to_its_end(self, job: Job, claim: Claim, around: Surroundings) -> str:
         row = claim.row
-        job.epoch = row.epoch
+        job.epoch, job.started = row.epoch, row.started
         deaths = row.epoch - row.handovers - 1
         try:
             job.run = restored(self._journal, claim, around)

@@ -1,6 +1,7 @@
 """What a worker tells its probes, asked over HTTP on both event loops."""
 
 import threading
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runner.errors import SurroundingsError
 from runner.runtime import health as module
-from runner.runtime.health import Health, read_address, serving
+from runner.runtime.health import Health, Probes
 
 pytestmark = pytest.mark.anyio
 
@@ -43,8 +44,17 @@ def health(body):
     return Health(body)
 
 
+@asynccontextmanager
+async def serving(health):
+    probes = await Probes.listen(health, ("127.0.0.1", 0))
+    async with anyio.create_task_group() as group:
+        group.start_soon(probes.serve)
+        yield probes.place
+        group.cancel_scope.cancel()
+
+
 async def ask(health, *paths, method="GET"):
-    async with serving(health, ("127.0.0.1", 0)) as where, httpx.AsyncClient() as client:
+    async with serving(health) as where, httpx.AsyncClient() as client:
         return [await client.request(method, f"http://{where}{path}") for path in paths]
 
 
@@ -123,7 +133,7 @@ async def test_a_head_has_no_body(health):
     "sent", [b"no http\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 200_000 + b"\r\n\r\n"]
 )
 async def test_what_is_no_request_is_refused(health, sent):
-    async with serving(health, ("127.0.0.1", 0)) as where:
+    async with serving(health) as where:
         host, _, port = where.rpartition(":")
         async with await anyio.connect_tcp(host, int(port)) as stream:
             await stream.send(sent)
@@ -132,7 +142,7 @@ async def test_what_is_no_request_is_refused(health, sent):
 
 async def test_whoever_says_nothing_or_leaves_holds_nobody_up(health, monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE", 0.05)
-    async with serving(health, ("127.0.0.1", 0)) as where, httpx.AsyncClient() as client:
+    async with serving(health) as where, httpx.AsyncClient() as client:
         host, _, port = where.rpartition(":")
         async with await anyio.connect_tcp(host, int(port)) as silent:
             async with await anyio.connect_tcp(host, int(port)):
@@ -143,21 +153,7 @@ async def test_whoever_says_nothing_or_leaves_holds_nobody_up(health, monkeypatc
 
 
 async def test_an_address_that_is_taken_is_told(health):
-    async with serving(health, ("127.0.0.1", 0)) as where:
+    async with serving(health) as where:
         port = int(where.rpartition(":")[2])
         with pytest.raises(SurroundingsError, match=f"nothing can listen at 127.0.0.1:{port}: "):
-            await serving(health, ("127.0.0.1", port)).__aenter__()
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [("127.0.0.1:8080", ("127.0.0.1", 8080)), (":80", ("127.0.0.1", 80)), ("[::]:0", ("::", 0))],
-)
-def test_addresses_are_read(text, found):
-    assert read_address(text) == found
-
-
-@pytest.mark.parametrize("text", ["8080", "a:b", "1.2.3.4:70000", "http://a:1", ""])
-def test_what_is_no_address_is_told(text):
-    with pytest.raises(ValueError, match="is no HOST:PORT"):
-        read_address(text)
+            await Probes.listen(health, ("127.0.0.1", port))
