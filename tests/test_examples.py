@@ -301,6 +301,32 @@ def test_a_pipeline_ends_as_its_flow_does(tmp_path):
         assert (failed.returncode, platform.flows["daily-report"]["spans"][0]["status"]) == (1, {"code": 1})
 
 
+@pytest.mark.timeout(60)  # nine programs, one after the other
+def test_orders_are_put_into_a_queue_and_worked_off():
+    done = shell(COMMANDS["worker"])
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["order-tea", "order-rice", "order-tea"]
+    assert "there is a run 'order-tea' already" in done.stderr
+    assert lines[-1] == "succeeded  3"
+    assert {line.split()[0]: line.split()[1] for line in lines[-4:-1]} == {
+        "order-salt": "succeeded", "order-rice": "succeeded", "order-tea": "succeeded",
+    }  # fmt: skip
+    assert "http-send" in done.stdout
+
+
+def test_a_worker_is_a_part_of_a_program():
+    done = shell("python examples/loopback.py worker python examples/worker/library.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "order-tea is in the queue",
+        "order-rice is in the queue",
+        "order-salt is in the queue",
+        "order-tea was there already",
+        *(f"order-{item} succeeded reserve=succeeded pay=succeeded send=succeeded" for item in ("tea", "rice", "salt")),
+    ]
+
+
 def test_the_loopback_server_leaves_with_the_code_of_the_command():
     assert shell("python examples/loopback.py auth bash -c 'exit 7'").returncode == 7
     assert shell("python examples/loopback.py auth bash -c 'kill -9 $$'").returncode == 137
