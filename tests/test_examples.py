@@ -323,7 +323,10 @@ def test_a_worker_is_a_part_of_a_program():
         "order-rice is in the queue",
         "order-salt is in the queue",
         "order-tea was there already",
-        *(f"order-{item} succeeded reserve=succeeded pay=succeeded send=succeeded" for item in ("tea", "rice", "salt")),
+        *(
+            f"order-{item} succeeded reserve=succeeded pay=succeeded send=succeeded"
+            for item in ("tea", "rice", "salt")
+        ),
     ]
 
 

@@ -34,7 +34,7 @@ from tests.graphs import GRAPH
 from tests.otlp_receiver import otlp_receiver
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md")
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md", "examples/deploy/README.md")
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 BESIDE = "python examples/loopback.py register_user "
