@@ -91,9 +91,10 @@ async def _serve(ingest: Ingest, source: Source, options: Options, err: Output) 
     async with anyio.create_task_group() as group:
         group.start_soon(_obey_signals, ingest, err)
         try:
-            told = await source.start(ingest.take)
+            told = await source.connect()
             if not options.quiet:
                 err.line(f"taking messages of {told} into {ingest.store.shown_url}; Ctrl-C stops")
+            await source.start(ingest.take)
             await _attend(ingest, source, told)
         except SurroundingsError as error:
             trouble = error

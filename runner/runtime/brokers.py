@@ -70,8 +70,11 @@ class Place:
 class Source(Protocol):
     """Where messages come from."""
 
-    async def start(self, take: Take) -> str:
-        """Begin to hand messages to `take`; returns what it is, for people. Raises SurroundingsError."""
+    async def connect(self) -> str:
+        """Find where messages come from; returns what it is, for people. Raises SurroundingsError."""
+
+    async def start(self, take: Take) -> None:
+        """Begin to hand messages to `take`, once connected. Raises SurroundingsError."""
 
     def is_broken(self) -> bool:
         """Tell whether no message will come any more."""
@@ -165,15 +168,17 @@ class NatsSource:
         self._broker = NatsBroker(place.url, logger=None, max_reconnect_attempts=1)
         self._client: Any = None
         self._js: Any = None
+        self._stream = ""
 
-    async def start(self, take: Take) -> str:
+    async def connect(self) -> str:
+        """Find where messages come from."""
+        return str(await _Connecting(self._place).do(self._connect()))
+
+    async def start(self, take: Take) -> None:
         """Begin to hand messages over."""
-        return str(await _Connecting(self._place).do(self._start(take)))
+        await _Connecting(self._place).do(self._start(take))
 
-    async def _start(self, take: Take) -> str:
-        from faststream import AckPolicy
-        from faststream.nats import JStream, PullSub
-
+    async def _connect(self) -> str:
         place = self._place
         self._client = await self._broker.connect()
         self._client.options["max_reconnect_attempts"] = -1  # from now on, but not for the first time
@@ -183,6 +188,14 @@ class NatsSource:
             raise SurroundingsError(f"no JetStream stream on that server has the subject {place.name!r}")
         await self._make_dead_place()
         await self._js.add_consumer(stream, self._consumer())
+        self._stream = stream
+        return f"subject {place.name} of stream {stream}"
+
+    async def _start(self, take: Take) -> None:
+        from faststream import AckPolicy
+        from faststream.nats import JStream, PullSub
+
+        place = self._place
 
         async def handle(delivered: Any) -> None:  # noqa: ANN401
             raw = delivered.raw_message
@@ -192,13 +205,12 @@ class NatsSource:
             place.name,
             durable=place.group,
             config=self._consumer(),
-            stream=JStream(stream, declare=False),
+            stream=JStream(self._stream, declare=False),
             pull_sub=PullSub(batch_size=place.in_flight, timeout=_FETCH),
             ack_policy=AckPolicy.MANUAL,
             decoder=_whole,
         )(handle)
         await self._broker.start()
-        return f"subject {place.name} of stream {stream}"
 
     def _consumer(self) -> Any:  # noqa: ANN401 - of nats-py
         from nats.js.api import AckPolicy, ConsumerConfig
@@ -259,14 +271,15 @@ class RabbitSource:
         self._connection: Any = None
         self._channel: Any = None
 
-    async def start(self, take: Take) -> str:
+    async def connect(self) -> str:
+        """Find where messages come from."""
+        return str(await _Connecting(self._place).do(self._connect()))
+
+    async def start(self, take: Take) -> None:
         """Begin to hand messages over."""
-        return str(await _Connecting(self._place).do(self._start(take)))
+        await _Connecting(self._place).do(self._start(take))
 
-    async def _start(self, take: Take) -> str:
-        from faststream import AckPolicy
-        from faststream.rabbit import RabbitQueue
-
+    async def _connect(self) -> str:
         place = self._place
         self._connection = await self._broker.connect()
         if not await self._is_there(place.name):
@@ -274,6 +287,13 @@ class RabbitSource:
         self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         if not await self._is_there(place.dead):
             await self._channel.declare_queue(place.dead, durable=True)
+        return f"queue {place.name}"
+
+    async def _start(self, take: Take) -> None:
+        from faststream import AckPolicy
+        from faststream.rabbit import RabbitQueue
+
+        place = self._place
 
         async def handle(delivered: Any) -> None:  # noqa: ANN401
             raw = delivered.raw_message
@@ -284,7 +304,6 @@ class RabbitSource:
         queue = RabbitQueue(place.name, declare=False)
         self._broker.subscriber(queue, ack_policy=AckPolicy.MANUAL, decoder=_whole)(handle)
         await self._broker.start()
-        return f"queue {place.name}"
 
     async def _is_there(self, queue: str) -> bool:
         from aio_pika.exceptions import ChannelNotFoundEntity
@@ -332,19 +351,27 @@ class RedisSource:
         self._subscribers: list[Any] = []
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
 
-    async def start(self, take: Take) -> str:
+    async def connect(self) -> str:
+        """Find where messages come from."""
+        return str(await _Connecting(self._place).do(self._connect()))
+
+    async def start(self, take: Take) -> None:
         """Begin to hand messages over."""
-        return str(await _Connecting(self._place).do(self._start(take)))
+        await _Connecting(self._place).do(self._start(take))
 
-    async def _start(self, take: Take) -> str:
-        from faststream import AckPolicy
-        from faststream.redis import StreamSub
-
+    async def _connect(self) -> str:
         place = self._place
         self._client = await self._broker.connect()
         if await self._client.type(place.name) not in (b"stream", b"none"):
             raise SurroundingsError(f"{place.name!r} is no stream on that server")
         await self._make_group()
+        return f"stream {place.name}"
+
+    async def _start(self, take: Take) -> None:
+        from faststream import AckPolicy
+        from faststream.redis import StreamSub
+
+        place = self._place
 
         async def handle(delivered: Any) -> None:  # noqa: ANN401
             await self._settle_all(take, delivered.raw_message)
@@ -364,7 +391,6 @@ class RedisSource:
             subscriber(handle)
             self._subscribers.append(subscriber)
         await self._broker.start()
-        return f"stream {place.name}"
 
     async def _make_group(self) -> None:
         from redis.exceptions import ResponseError
@@ -441,11 +467,19 @@ class KafkaSource:
         self._broker = KafkaBroker(urlsplit(place.url).netloc.split(","), logger=None)
         self._subscriber: Any = None
 
-    async def start(self, take: Take) -> str:
-        """Begin to hand messages over."""
-        return str(await _Connecting(self._place).do(self._start(take)))
+    async def connect(self) -> str:
+        """Find where messages come from."""
+        return str(await _Connecting(self._place).do(self._connect()))
 
-    async def _start(self, take: Take) -> str:
+    async def start(self, take: Take) -> None:
+        """Begin to hand messages over."""
+        await _Connecting(self._place).do(self._start(take))
+
+    async def _connect(self) -> str:
+        await self._broker.connect()
+        return f"topic {self._place.name}"
+
+    async def _start(self, take: Take) -> None:
         from faststream import AckPolicy
 
         place = self._place
@@ -464,7 +498,6 @@ class KafkaSource:
         )  # fmt: skip
         self._subscriber(handle)
         await self._broker.start()
-        return f"topic {place.name}"
 
     async def _settle_one(self, take: Take, record: Any, settled: list[bool]) -> None:  # noqa: ANN401
         async def bury(told: Mapping[str, str]) -> None:

@@ -67,7 +67,8 @@ async def test_messages_are_handed_over_whole_and_their_ids_differ(broker):
     taker.gate.set()
     await done(broker, broker.publish, [(body(n), {"Kind": "x"}, f"m-{n}") for n in range(30)])
     source = source_of(place(broker))
-    told = await source.start(taker)
+    told = await source.connect()
+    await source.start(taker)
     assert broker.name in told
     await taker.got(30)
     await settled(broker)
@@ -83,6 +84,7 @@ async def test_no_more_are_held_than_are_allowed(broker):
     taker = Taker()
     await done(broker, broker.publish, [(body(n), {}, f"m-{n}") for n in range(25)])
     source = source_of(place(broker, in_flight=7, ack_wait=30.0))
+    await source.connect()
     await source.start(taker)
     await taker.got(7)
     await anyio.sleep(0.3)  # in which an eighth would have come
@@ -100,6 +102,7 @@ async def test_what_is_left_comes_again_with_the_same_id(broker):
     taker.gate.set()
     await done(broker, broker.publish, [(body(1), {"leave": "yes"}, "m-1")])
     source = source_of(place(broker))
+    await source.connect()
     await source.start(taker)
     await taker.got(2)
     await settled(broker)
@@ -113,6 +116,7 @@ async def test_poison_is_buried_with_its_reason_and_bars_no_way(broker):
     messages = [(b"poison \xff", {"Kind": "bad"}, "m-1"), (body(2), {}, "m-2")]
     await done(broker, broker.publish, messages)
     source = source_of(place(broker))
+    await source.connect()
     await source.start(taker)
     await taker.got(2)
     await settled(broker)
@@ -129,6 +133,7 @@ async def test_a_fault_of_ours_loses_no_message(broker):
     taker.gate.set()
     await done(broker, broker.publish, [(body(1), {"break": "yes"}, "m-1")])
     source = source_of(place(broker))
+    await source.connect()
     await source.start(taker)
     await taker.got(2)
     await source.stop()
@@ -140,13 +145,13 @@ async def test_a_place_that_is_not_there_is_told(broker):
         await done(broker, lambda client: client.set(broker.name, "text"))
     source = source_of(Place(broker.url, f"{broker.name}x" if broker.kind != "redis" else broker.name, "d"))
     with pytest.raises(SurroundingsError, match=r"no JetStream stream|no queue|is no stream"):
-        await source.start(Taker())
+        await source.connect()
     await source.stop()
 
 
 async def test_a_broker_that_is_not_there_is_told_without_its_password(broker):
     source = source_of(Place(f"{broker.kind}://ada:secret@127.0.0.1:1", "a", "b"))
     with pytest.raises(SurroundingsError) as caught:
-        await source.start(Taker())
+        await source.connect()
     assert str(caught.value).startswith(f"the broker at {broker.kind}://127.0.0.1:1: ")
     assert "secret" not in str(caught.value)
