@@ -19,14 +19,14 @@ _FAILS: Final = 1
 
 
 def show(run: Run, out: Output, *, as_json: bool, quiet: bool) -> int:
-    """Print what the run would do; returns 1 if a step would fail before it sends anything, else 0."""
+    """Print what the run would do; returns 1 if a step is bound to fail before it sends anything, else 0."""
     steps = anyio.run(rehearse, run)
     if as_json:
         out.write(_json_text(run, steps, out))
     elif not quiet:
         for line in _lines(run, steps):
             out.line(line)
-    return _FAILS if any(step.failure is not None for step in steps) else 0
+    return _FAILS if any(step.failure is not None and step.decision == "runs" for step in steps) else 0
 
 
 def _lines(run: Run, steps: Sequence[WouldDo]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from runner.errors import FlowError, errors_of
 from runner.platforms.client import Refusal
 
 _AROUND: Final = 3
+_WIDEST: Final = 48  # of a column; what is longer pushes the next one away in its own row alone
 
 
 def main(options: Options, environ: Mapping[str, str]) -> int:
@@ -33,7 +34,10 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     if result.rows is None or options.output is not None or options.json:
         deliver(result.document, options.output, out)
         return 0
-    widths = [max(map(len, column)) for column in zip(*result.rows, strict=True)]
+    if not result.rows:
+        err.line("there is nothing")
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*result.rows, strict=True)]
     for row in result.rows:
-        out.line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        out.line(shown(platform, line.rstrip()))
     return 0

@@ -199,7 +199,7 @@ def list_flows(api: Api, project: Project) -> Program[Done | Refusal]:
     if None in flows:
         return _unexpected(answer, "no list of flows")
     rows = tuple(
-        (str(flow.get("name")), counted(len(flow["spans"]), "span"), str(flow.get("description") or ""))
+        (str(flow.get("name") or ""), counted(len(flow["spans"]), "span"), str(flow.get("description") or ""))
         for flow in flows
         if flow is not None
     )

@@ -154,3 +154,12 @@ def test_resuming_is_never_dry(tmp_path):
     done = here("resume", "nobody", "--state", "sqlite:///x.db", cwd=tmp_path)
     assert done.returncode in (2, 3)
     assert "a fault of the runner" not in done.stderr
+
+
+@pytest.mark.parametrize(("condition", "code"), [("{{a.id}} > 1", 0), ("1 === 1", 1)])
+def test_only_what_is_bound_to_fail_fails_a_dry_run(tmp_path, condition, code):
+    away = {"id": "b", "method": "GET", "url": "http://other.example/b", "condition": condition}
+    flow = flow_file(tmp_path, get("a", outputs={"id": "response.body.id"}), away)
+    done = dry(flow, "--allow-host", "api.example")
+    assert done.returncode == code
+    assert "1 step would fail" in done.stdout

@@ -534,7 +534,8 @@ def test_a_flow_goes_there_and_back(platform, trace, tmp_path):
 
 
 def test_flows_are_listed(strict, trace, tmp_path):
-    assert pull(server=strict, cwd=tmp_path).stdout == ""
+    nothing = pull(server=strict, cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "there is nothing\n")
     push("trace.json", server=strict, cwd=tmp_path)
     push("trace.json", "--name", "x", "--description", "An odd\none", server=strict, cwd=tmp_path)
     done = pull(server=strict, cwd=tmp_path)
@@ -544,6 +545,15 @@ def test_flows_are_listed(strict, trace, tmp_path):
         pulled = pull(*words, server=strict, cwd=tmp_path)
         text = pulled.stdout or (tmp_path / "all.json").read_text()
         assert [flow["name"] for flow in json.loads(text)["flows"]] == ["hello", "x"]
+    push("trace.json", "--name", "y" * 90, server=strict, cwd=tmp_path)
+    first, _, long = pull(server=strict, cwd=tmp_path).stdout.splitlines()
+    assert (first.index("5 spans"), long.index("5 spans")) == (50, 92)
+
+
+def test_a_token_that_the_platform_says_back_is_not_printed(strict, trace, tmp_path):
+    push("trace.json", "--description", f"token {TOKEN}", server=strict, cwd=tmp_path)
+    strict.flows["hello"]["description"] = f"token {TOKEN}"
+    assert pull(server=strict, cwd=tmp_path).stdout == "hello  5 spans  token [masked]\n"
 
 
 def test_a_flow_that_is_not_there_cannot_be_fetched(strict, tmp_path):
