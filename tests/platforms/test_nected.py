@@ -109,6 +109,7 @@ WRONG = [
     (plain(edges=[edge("1", "2"), 5]), "edges[1]", "must be an object, not a number"),
     (plain(edges=[edge("1", "2"), edge("2", "9")]), "edges[1].target", "no node '9'"),
     (plain(edges=[edge("1", "2"), {"id": "x", "target": "2"}]), "edges[1].source", "is missing"),
+    (plain(edges=[without(edge("1", "2"), "id"), edge("2", "9")]), "edges[1].target", "no node '9'"),
     (plain(edges=[edge("1", "2"), edge("1", "2")]), "edges[1].id", "the id 'e1-2-then' is taken by edges[0]; ids must be unique"),
     (plain(edges=[edge("1", "2"), edge("2", "1")]), "edges[1].target", "nothing can lead to the trigger"),
     (plain(node("2", "mergeNode", "A"), node("3", "mergeNode", "B"), edges=[edge("1", "2")]), "nodes[2]", "no edge leads to the node '3'; add one or remove it"),
@@ -174,6 +175,41 @@ def test_places_are_those_of_the_file():
     value = {"code": "success", "message": "", "data": plain(startNode="9")}
     [problem] = read(parse(json.dumps(value, indent=1).encode(), name="w.json")).problems
     assert (problem.where, str(problem.place).rpartition(":")[0]) == ("data.startNode", "w.json:7")
+
+
+def test_what_is_wrong_with_the_steps_stands_where_the_workflow_says_it():
+    fields = {"x": field("x", value="{{.dataSet.a}}"), "y": field("y", value="1")}
+    made = node("2", "setVariableNode", "A", input=fields)
+    value = {"data": {**plain(made, fields=[field("order-id"), field("n", "numeric", "x")]), "edges": []}}
+    found = {one.where: one.what for one in build_plan(read(Document.of(value))).problems}
+    assert found["data.nodes[0].data.input.order-id.name"].startswith("Input order-id:")
+    assert found["data.nodes[0].data.input.n.default"].startswith("Input n:")
+    assert "data.nodes[1]" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("flow_data.steps[1].set.x", "nodes[1].data.input.x"),
+        ("flow_data.steps[1].id", "nodes[1]"),
+        ("flow_data.steps[1].condition", "nodes[1].condition"),
+        ("flow_data.steps[9].url", "steps[9].url"),
+        ("flow_data.edges[0].when", "edges"),
+        ("flow_data.edges[1].when", "edges[0]"),
+        ("flow_data.edges[9].when", "edges[9].when"),
+        ("flow_inputs[0].type", "nodes[0].data.input.a.type"),
+        ("flow_inputs[9].type", "flow_inputs[9].type"),
+        ("is_active", "isEnabled"),
+        ("flow_data.version", "version"),
+    ],
+)
+def test_paths_of_the_steps_are_those_of_the_workflow(path, where):
+    nodes = [
+        node("2", "setVariableNode", "A", input={"x": field("x", value="1")}),
+        node("3", "mergeNode", "B"),
+    ]
+    document = read(Document.of(workflow(*nodes, edges=[edge("2", "3")], fields=[field("a")]))).document
+    assert document.spell(path) == where
 
 
 @pytest.mark.parametrize("kind", ["loopNode", "ruleNode"])

@@ -88,6 +88,11 @@ def test_a_version_is_asked_for():
     assert play(get(API, "w", "v1"), (sent("GET", f"{W}?version=v1"), there()))["id"] == "w"
 
 
+def test_a_pulled_workflow_is_the_document_of_the_platform():
+    done = play(pull(API, "w"), (GET, there()))
+    assert (done.detail, json.loads(done.document)) == ("A workflow", {**DOCUMENT, "testedAt": None})
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [

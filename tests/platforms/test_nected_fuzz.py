@@ -77,7 +77,7 @@ def judged(document, aids):
             convert(Document.of(made), "nected")
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(broken(ORDERS), st.booleans())
 def test_a_broken_workflow_has_problems_and_no_traceback(value, recorded):
     document = Document.of(value)
@@ -85,13 +85,13 @@ def test_a_broken_workflow_has_problems_and_no_traceback(value, recorded):
         judged(document, Aids(recorded=recorded))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(broken(BINDINGS))
 def test_broken_bindings_have_problems_and_no_traceback(value):
     judged(Document.of(ORDERS), Aids(Document.of(value)))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.data())
 def test_broken_steps_of_a_workflow_have_problems_and_no_traceback(data):
     made, _ = convert(Document.of(ORDERS), "steps")
