@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -382,6 +383,42 @@ def test_the_bundled_gassapi_does_what_its_documents_say():
         assert missing == (3, "the platform answered 404: Flow not found\n")
         code, said = runner(f"pull --from gassapi {project}", token="wrong-token")
         assert (code, "the platform answered 401: Authentication required" in said) == (3, True)
+        server.shutdown()
+
+
+@pytest.mark.timeout(60)  # five programs, one after the other
+def test_a_workflow_is_run_and_put_on_the_bundled_nected():
+    done = shell(f"{COMMANDS['nected']} --quiet --json")
+    assert done.returncode == 0, done.stderr
+    checked, bound, recorded, *pushed = done.stdout.splitlines()
+    assert checked.endswith("workflow.json: ok, 7 steps; needs -e API_URL")
+    answers = [json.loads(one)["outputs"]["Answer"]["text"] for one in (bound, recorded)]
+    assert answers == ["Order o-7 of Grace is taken.", "Order o-1 of Grace is taken."]
+    assert pushed == [
+        "w-1: created (Approve an order)",
+        "w-1: updated (Approve orders, tested, published as v1)",
+    ]
+
+
+def test_the_bundled_nected_does_what_its_pages_say(tmp_path):
+    shutil.copy(EXAMPLES / "nected/workflow.json", tmp_path / "one.json")
+    with loopback.Server(loopback.find_api("nected")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+        def runner(words: str, key: str = "quiet-lantern") -> tuple[int, str]:
+            done = here(*words.split(), "--base-url", server.url, cwd=tmp_path, NECTED_API_KEY=key)
+            return done.returncode, done.stdout + done.stderr
+
+        assert runner("push one.json --to nected") == (0, "w-1: created (Approve an order)\n")
+        shutil.copy(tmp_path / "one.json", tmp_path / "two.json")
+        assert runner("push one.json --to nected --name One")[0] == 0
+        code, said = runner("push two.json --to nected --name Two")
+        assert (code, "the workflow was changed since" in said) == (3, True)
+        code, said = runner("push --to nected --id w-1 --publish")
+        assert (code, "only what was tested" in said) == (3, True)
+        assert runner("pull --from nected") == (0, "w-1  active  draft  One\n")
+        assert runner("pull --from nected --id w-2")[0] == 3
+        assert runner("pull --from nected", key="wrong-key")[0] == 3
         server.shutdown()
 
 

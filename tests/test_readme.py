@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from runner.core.text import MAX_TEXT
 from runner.runtime.engine import MAX_FILE
 from runner.runtime.http import HttpSettings
 from tests.command import here
-from tests.emulators import davinci, gassapi
+from tests.emulators import davinci, gassapi, nected
 from tests.emulators.versori import ORG, Versori
 from tests.graphs import GRAPH
 from tests.otlp_receiver import otlp_receiver
@@ -173,6 +174,9 @@ def carry_out(folder: Path, text: str, **env: str) -> list[str]:
         line = re.sub(r"\$(\w+)", lambda match: env[match[1]], read)  # noqa: B023 - called at once
         taken = re.fullmatch(r"(\w+)=\$\((.*) \| cut -d: -f1\)", line)
         command, *words = shlex.split(taken[2] if taken else line.removeprefix("export "))
+        if command == "cp":
+            shutil.copy(*(folder / word for word in words))
+            continue
         if command != "runner":
             env |= dict(word.split("=", 1) for word in [command, *words])
             continue
@@ -223,6 +227,17 @@ def test_the_commands_for_gassapi_do_what_the_page_says(folder):
         f"{flow['id']}: updated (inactive)",
         f"{flow['id']}: deleted",
     ]
+
+
+def test_the_commands_for_nected_do_what_the_page_says(folder):
+    [block] = [block for block in blocks("sh") if "NECTED_URL" in block.text]
+    (folder / "token").write_text(f"{nected.KEY}\n")
+    with nected.Nected() as platform, beside("nected") as url:
+        said = carry_out(folder, block.text.replace("http://127.0.0.1:8080", platform.origin), API_URL=url)
+    [row] = platform.workflows.values()
+    assert said[-1] == f"{row['id']}: created (Approve an order, tested, published as v1)"
+    assert json.loads((folder / "order.json").read_bytes())["checksum"] == row["checksum"]
+    assert runner.check(runner.load(folder / "steps.json")) == ()
 
 
 def test_the_commands_for_davinci_do_what_the_page_says(folder):
@@ -279,7 +294,7 @@ def test_the_commands_that_set_up_the_project_fit_it(folder):
         ).is_file(),
     }
     for block in blocks("sh"):
-        if any(name in block.text for name in ("versori", "gassapi", "davinci")):
+        if any(name in block.text for name in ("versori", "gassapi", "davinci", "nected")):
             continue  # has a test of its own
         for line in block.text.splitlines():
             command = line.partition("  #")[0].strip()
