@@ -9,7 +9,8 @@ from typing import Final
 from runner.cli.given import url_flaws
 from runner.cli.options import Options
 from runner.cli.remote import Operation, Verb, read_credentials
-from runner.core.commands import Headers, TokenSpec
+from runner.cli.write_back import write_back
+from runner.core.commands import Headers, Json, TokenSpec
 from runner.core.document import MAX_BYTES, Document
 from runner.core.redact import Masker
 from runner.errors import FlowError, Problem, Severity, errors_of
@@ -37,6 +38,7 @@ class Davinci:
         self.there = self._environment()
         self.flow = options.id or ""
         self.read_flow = Sendable({})
+        self.path, self.at = "-", ""
         self.variables: list[Row] = []
 
     # --- where to, and as whom
@@ -98,6 +100,7 @@ class Davinci:
         except FlowError as error:
             self.problems += error.problems
             return
+        self.path = path
         self.problems += document.warnings
         if self.options.variables:
             self._read_variables(document)
@@ -124,7 +127,7 @@ class Davinci:
         for name in ("name", "description"):
             if getattr(self.options, name) is not None:
                 read.body[name] = getattr(self.options, name)
-        self.read_flow = read
+        self.read_flow, self.at = read, at
         self.flow = self.flow or read.id
         is_whole = (self.options.as_is or self.is_new) and self.options.act is None
         self._find(read.findings(is_whole=is_whole), document, at)
@@ -160,16 +163,24 @@ class Davinci:
         if options.act == "validate":
             return self._validate()
         read = self.read_flow
+        is_foreign = bool(read.home) and read.home.lower() != there.id.lower()
         save = Save(
             read.body,
             "" if self.is_new else self.flow,
             read.made_from,
             options.as_is,
-            is_foreign=bool(read.home) and read.home.lower() != there.id.lower(),
+            is_foreign=is_foreign,
             anyway=options.yes,
             steps=self._steps(),
+            kept=() if is_foreign else read.kept(is_new=self.is_new),
         )
-        return Operation(davinci_save.push(there, save), preview=davinci_save.preview(there, save))
+        preview = davinci_save.preview(there, save)
+        return Operation(davinci_save.push(there, save), preview=preview, keep=self._keep)
+
+    def _keep(self, values: Mapping[str, Json]) -> None:
+        """Write into the file which version of the flow it has now."""
+        told = {self.read_flow.called(name): value for name, value in values.items()}
+        write_back(self.path, told, self.options, lambda _: self.at, what="flow")
 
     def _validate(self) -> Operation:
         self._need_flow()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import BinaryIO
 
 from runner.cli.given import object_file
 from runner.cli.options import Options
 from runner.cli.remote import Operation, Verb, read_credentials
+from runner.cli.write_back import write_back
 from runner.core.commands import Json
 from runner.core.document import MAX_BYTES, Document, join
 from runner.core.redact import Masker
-from runner.errors import FlowError, Problem, SurroundingsError
+from runner.errors import FlowError, Problem
 from runner.platforms import dialect_of, nected, nected_api
 from runner.platforms.client import Api
 from runner.platforms.nected_api import After, Update
 from runner.platforms.nected_graph import workflow_in
-from runner.platforms.write_back import written_back
-from runner.runtime.files import write_atomically
 from runner.runtime.loading import LoadSettings, document_at
 
 
@@ -142,23 +139,11 @@ class Nected:
                 self.problems.append(Problem("usage.target", flag, f"goes with {other}"))
         return After(options.test, options.publish, params, options.title or "", options.notes or "")
 
-    def _keep(self, values: Mapping[str, str]) -> None:
+    def _keep(self, values: Mapping[str, Json]) -> None:
         """Write the id and the checksum that the platform gave into the file that was pushed."""
-        told = ", ".join(f"its {name} is {value}" for name, value in values.items())
-        if self.options.no_write_back or self.path == "-":
-            return
-        assert self.document is not None
-        limits = LoadSettings(max_bytes=self.options.max_document or MAX_BYTES)
-        try:
-            document = document_at(self.path, limits)  # anew: it may have been written to meanwhile
-            data = written_back(document, values, workflow_in(document)[1])
-            write_atomically(Path(self.path), lambda file: _write(file, data))
-        except (FlowError, SurroundingsError) as error:
-            raise SurroundingsError(f"the workflow was stored, {told}; but {error}") from error
-
-
-def _write(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+        write_back(
+            self.path, values, self.options, lambda document: workflow_in(document)[1], what="workflow"
+        )
 
 
 def _text(value: Json) -> str:

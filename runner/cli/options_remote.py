@@ -33,7 +33,7 @@ OWNERS: Final[Owners] = {
     "--params": ("nected",),
     "--title": ("nected",),
     "--notes": ("nected",),
-    "--no-write-back": ("nected",),
+    "--no-write-back": ("davinci", "nected"),
     "--branch": ("nected",),
     "--description": ("davinci", "gassapi", "nected", "versori"),
     "--only": ("gassapi",),
@@ -276,7 +276,12 @@ def _add_pushed(parser: argparse.ArgumentParser) -> None:
     _add(group, "--only", what, metavar="NAME,...")
     _add(group, "--new", "make a flow of it, whatever id the document has", action="store_true")
     _add(group, "--as-is", "take nothing that the document lacks from what is there", action="store_true")
-    _add(group, "--no-write-back", "leave the id and the checksum in FILE as they are", action="store_true")
+    _add(
+        group,
+        "--no-write-back",
+        "write no id, version or checksum into FILE that the platform gave",
+        action="store_true",
+    )
     what = "go on where it says that it needs this: where something would be lost"
     _add(group, "--yes", what, action="store_true")
     _add(group, "--trace-id", "the one to send of a file that has several", metavar="ID")

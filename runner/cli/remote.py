@@ -33,7 +33,7 @@ T = TypeVar("T")
 Verb: TypeAlias = Literal["delete", "duplicate", "toggle", "validate"]
 
 
-def _nowhere(_: Mapping[str, str]) -> None:
+def _nowhere(_: Mapping[str, Json]) -> None:
     """Keep nothing."""
 
 
@@ -48,7 +48,7 @@ class Operation:
     program: Program[Done | Refusal]
     request: Request | None = None
     preview: Program[Request | Done | Refusal] | None = None
-    keep: Callable[[Mapping[str, str]], None] = _nowhere
+    keep: Callable[[Mapping[str, Json]], None] = _nowhere
 
 
 class Platform(Protocol):
@@ -133,7 +133,7 @@ def perform(
     options: Options,
     environ: Mapping[str, str],
     tell: Callable[[str], None],
-    keep: Callable[[Mapping[str, str]], None] = _nowhere,
+    keep: Callable[[Mapping[str, Json]], None] = _nowhere,
 ) -> T:
     """Carry out a program; `tell` gets a line for everything that takes a while."""
 

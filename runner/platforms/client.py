@@ -52,7 +52,7 @@ class Tell:
 class Keep:
     """Keep what the platform now says of the document that was sent, at once: later steps may fail."""
 
-    values: Mapping[str, str]
+    values: Mapping[str, Json]
 
 
 Ask: TypeAlias = SendRequest | Wait | GetToken | Tell | Keep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from runner.core.commands import Json
@@ -33,12 +33,23 @@ class Sendable:
     made_from: Mapping[str, Json] | None = None
     unsent: tuple[str, ...] = ()
     is_exported: bool = False
+    is_version: bool = False
+
+    def called(self, name: str) -> str:
+        """Return what the document calls a property."""
+        return _NAMES.get(name, name) if self.is_exported else name
+
+    def kept(self, *, is_new: bool) -> tuple[str, ...]:
+        """Return what the document is to learn of a save: its version, and of a new flow its id."""
+        if self.is_version:
+            return ()
+        return (*(("id",) if is_new else ()), *(self.made_from or ()))
 
     def findings(self, *, is_whole: bool) -> Iterator[Finding]:
         """Yield what is wrong with the properties, as the document calls them."""
         for place, what in flow_findings(self.body, is_whole=is_whole):
             head, *rest = re.split(r"(?=[.\[])", place, maxsplit=1)
-            yield (_NAMES.get(head, head) if self.is_exported else head) + "".join(rest), what
+            yield self.called(head) + "".join(rest), what
 
 
 def flows_in(document: Mapping[str, Json]) -> dict[str, Row]:
@@ -59,8 +70,10 @@ def sendable(flow: Row) -> Sendable | None:
         unsent = tuple(name for name, one in flow.items() if name not in known and one)
         # When an export says that it was saved is not known to be what the API says.
         return _sendable(made, VERSION[:1], unsent, is_exported=True)
-    flow = _flow_of_version(flow)
-    return _sendable(flow, VERSION) if flow.keys() & {*WRITABLE, "id"} else None
+    made = _flow_of_version(flow)
+    if not made.keys() & {*WRITABLE, "id"}:
+        return None
+    return replace(_sendable(made, VERSION), is_version=made is not flow)
 
 
 def _sendable(

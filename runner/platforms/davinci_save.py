@@ -14,7 +14,7 @@ from typing import Final, Literal, assert_never
 
 from runner.core.commands import Json, Request
 from runner.core.redact import mask_url
-from runner.platforms.client import JSON, Done, Program, Refusal, Tell
+from runner.platforms.client import JSON, Done, Keep, Program, Refusal, Tell
 from runner.platforms.davinci_api import (
     OF_THE_SERVER,
     Environment,
@@ -51,6 +51,7 @@ class Save:
     `made_from` is what the document says of the version that it was made from. What the body lacks is
     taken from what is there, unless `as_is`. A document of another environment `is_foreign`: it may name
     connections that are not there. With `anyway` neither that nor a change by others is a hindrance.
+    `kept` are the properties whose new values the document is to get.
     """
 
     body: Mapping[str, Json]
@@ -60,6 +61,7 @@ class Save:
     is_foreign: bool = False
     anyway: bool = False
     steps: Sequence[Step] = ()
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,11 @@ def push(there: Environment, save: Save) -> Program[Done | Refusal]:
         return look
     if not look.is_change:
         done = Done("unchanged", save.flow, "it is so already")
-        return (yield from _finish(there, look.before, save.steps, done))
+        return (yield from _finish(there, look.before, save, done))
     answer = is_flow((yield from there.call("PUT", there.flow(save.flow), look.sent)))
     if isinstance(answer, Refusal):
         return (yield from _what_came_of_it(there, save.flow, look, answer))
+    yield from _keep(save, answer)
     after = yield from get(there, save.flow)
     if isinstance(after, Refusal):
         return replace(after, message=f"the flow was saved, but not read back: {after.message}")
@@ -108,7 +111,7 @@ def push(there: Environment, save: Save) -> Program[Done | Refusal]:
     found = tuple(_losses(look.sent, after))
     versions = f"version {_version(look.before)} -> {_version(answer)}"
     done = Done("updated", save.flow, versions, found, overwritten=others)
-    return (yield from _finish(there, after, save.steps, done))
+    return (yield from _finish(there, after, save, done))
 
 
 def _look(there: Environment, save: Save) -> Program[_Look | Refusal]:
@@ -239,11 +242,13 @@ def _create(there: Environment, save: Save) -> Program[Done | Refusal]:
     if isinstance(look, Refusal):
         return look
     made = is_flow((yield from there.call("POST", there.flow(), look.sent)))
+    if not isinstance(made, Refusal):
+        yield from _keep(save, made)
     after = made if isinstance(made, Refusal) else (yield from get(there, made["id"]))
     if isinstance(after, Refusal):
         return after
     done = Done("created", after["id"], str(after.get("name")), tuple(_losses(look.sent, after)))
-    return (yield from _finish(there, after, save.steps, done))
+    return (yield from _finish(there, after, save, done))
 
 
 def _look_at_nothing(there: Environment, save: Save) -> Program[_Look | Refusal]:
@@ -310,19 +315,31 @@ def preview_steps(there: Environment, flow: str, steps: Sequence[Step]) -> Progr
     return requests[-1]
 
 
-def _finish(there: Environment, flow: Row, steps: Sequence[Step], done: Done) -> Program[Done | Refusal]:
+def _finish(there: Environment, flow: Row, save: Save, done: Done) -> Program[Done | Refusal]:
     """Do the steps after a save, unless what is there is not what was sent."""
+    steps = save.steps
     if not steps:
         return done
     if done.losses or done.overwritten:
         undone = f"so this was not done: {', '.join(step.verb for step in steps)}"
         return replace(done, overwritten=(*done.overwritten, undone))
     told = yield from _do(there, done.name, steps, flow)
+    if save.kept:  # a step may count as a change
+        after = yield from get(there, done.name)
+        is_ours = not isinstance(after, Refusal) and after.get("currentVersion") == flow.get("currentVersion")
+        yield from _keep(save, after if is_ours and isinstance(after, dict) else {})
     if isinstance(told, Refusal):
         saved = f"before that: {done.name} {done.verb} ({done.detail})"
         return replace(told, details="\n".join([*told.details.splitlines(), saved]))
     verb = "updated" if done.verb == "unchanged" else done.verb
     return replace(done, verb=verb, detail=", ".join([done.detail, *told]))
+
+
+def _keep(save: Save, flow: Row) -> Program[None]:
+    """Have the document say which version it is of now, so that the next save of it is no conflict."""
+    values = {name: flow[name] for name in save.kept if flow.get(name) is not None}
+    if values:
+        yield Keep(values)
 
 
 def _do(there: Environment, flow: str, steps: Sequence[Step], known: Row) -> Program[list[str] | Refusal]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Mapping
@@ -9,15 +10,15 @@ from contextlib import suppress
 from typing import Final
 
 from runner.core.commands import Json
-from runner.core.document import Document, join, parse
+from runner.core.document import Document, join, parse, split
 from runner.errors import FlowError, Problem
 
 _SCALAR: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[^\s,#\[\]{}]+")
 _FLOW_STYLE: Final = re.compile(r"[{,]\s*$")
 
 
-def written_back(document: Document, values: Mapping[str, str], inside: str = "") -> bytes:
-    """Return the text of a document with these texts in the object at `inside` ("": the document itself).
+def written_back(document: Document, values: Mapping[str, Json], inside: str = "") -> bytes:
+    """Return the text of a document with these texts and numbers in the object at `inside` ("": itself).
 
     Raises FlowError when that cannot be done without changing anything else.
     """
@@ -40,14 +41,23 @@ def _parsed(document: Document, text: str) -> Document:
     return parse(text.encode(), name=document.name, max_depth=document.max_depth)
 
 
-def _with(value: Json, values: Mapping[str, str], inside: str) -> Json:
-    return {**value, inside: {**value[inside], **values}} if inside else {**value, **values}
+def _with(value: Json, values: Mapping[str, Json], inside: str) -> Json:
+    made = copy.deepcopy(value)
+    _owner(made, inside).update(values)
+    return made
 
 
-def _put(document: Document, text: str, place: tuple[str, str], value: str) -> str:
+def _owner(value: Json, inside: str) -> dict[str, Json]:
+    for key in split(inside):
+        value = value[int(key) if isinstance(value, list) else key]
+    owner: dict[str, Json] = value
+    return owner
+
+
+def _put(document: Document, text: str, place: tuple[str, str], value: Json) -> str:
     """Put one value where its key has one, or before the first key."""
     inside, name = place
-    owner = document.value[inside] if inside else document.value
+    owner = _owner(document.value, inside)
     key = name if name in owner else next(iter(owner))
     at = _offset(document, text, join(inside, key), key=name not in owner)
     written = json.dumps(value, ensure_ascii=False)

@@ -40,7 +40,7 @@ def carry_out(
     http: HttpSettings,
     tell: Callable[[str], None],
     learn: Callable[[str], None] = lambda _: None,
-    keep: Callable[[Mapping[str, str]], None] = lambda _: None,
+    keep: Callable[[Mapping[str, Json]], None] = lambda _: None,
 ) -> T:
     """Perform the commands of a program and return what it returns; also where an event loop is running.
 
@@ -58,7 +58,7 @@ async def _carry_out(
     http: HttpSettings,
     tell: Callable[[str], None],
     learn: Callable[[str], None],
-    keep: Callable[[Mapping[str, str]], None],
+    keep: Callable[[Mapping[str, Json]], None],
 ) -> T:
     async with Transport(http) as transport:
         return await _Performance(HttpClient(transport), tell, learn, keep).drive(program)
@@ -71,7 +71,7 @@ class _Performance:
     client: HttpClient
     tell: Callable[[str], None]
     learn: Callable[[str], None]
-    keep: Callable[[Mapping[str, str]], None]
+    keep: Callable[[Mapping[str, Json]], None]
     tokens: dict[TokenSpec, str] = field(default_factory=dict)
 
     async def drive(self, program: Generator[Ask | Emit, Reply, T]) -> T:

@@ -183,6 +183,85 @@ def test_name_and_description_may_be_given(kind, tmp_path):
     assert (done.returncode, kind.flows[flow]["name"], kind.flows[flow]["description"]) == (0, "N", "D")
 
 
+# --- what the file learns of a save
+
+
+def test_a_file_that_was_pushed_can_be_changed_and_pushed_again(kind, tmp_path):
+    flow = kind.add("Login", **FULL)
+    text = json.dumps(pulled(kind, tmp_path, flow), indent=4)
+    for number, name in enumerate(("Two", "Three"), 2):
+        text = text.replace(json.loads(text)["name"], name)
+        (tmp_path / "flow.json").write_text(text)
+        done = push(kind, tmp_path, "flow.json", "--deploy", "--disable")
+        assert done.returncode == 0, done.stderr
+        before, text = text, (tmp_path / "flow.json").read_text()
+        there = kind.flows[flow]
+        known = json.loads(before) | {"currentVersion": number, "updatedAt": there["updatedAt"]}
+        assert (json.loads(text), there["name"]) == (known, name)
+        changed = [line for line in text.splitlines() if line not in before.splitlines()]
+        assert [line.split(":")[0].strip(' "') for line in changed] == ["currentVersion", "updatedAt"]
+        text = text.replace('  "enabled": true', '  "enabled": false')
+
+
+def test_a_new_flow_gets_its_id_into_its_file(kind, tmp_path):
+    (tmp_path / "flow.yaml").write_text("# mine\nname: New  # so called\ncolor: '#fff'\n")
+    assert push(kind, tmp_path, "flow.yaml").returncode == 0
+    [flow] = kind.flows
+    assert (
+        tmp_path / "flow.yaml"
+    ).read_text() == f"# mine\nid: \"{flow}\"\nname: New  # so called\ncolor: '#fff'\n"
+    again = push(kind, tmp_path, "flow.yaml", "--name", "Newer")
+    assert (again.stdout, list(kind.flows)) == (f"{flow}: updated (version 1 -> 2)\n", [flow])
+
+
+@pytest.mark.parametrize("words", [("--no-write-back",), ()])
+def test_a_file_stays_as_it_is_where_it_is_not_the_flow(kind, tmp_path, words):
+    document = {"name": "New", "currentVersion": 1} | ({} if words else {"environment": {"id": OTHER_ENV}})
+    before = (tmp_path / write(tmp_path, document)).read_text()
+    assert push(kind, tmp_path, "flow.json", *words).returncode == 0
+    assert (tmp_path / "flow.json").read_text() == before
+
+
+def test_a_bundle_learns_of_the_flow_that_was_sent(kind, tmp_path):
+    other = {**EXPORT, "flowId": "e" * 32, "name": "Other", "companyId": ENV}
+    bundle = {"companyId": ENV, "flows": [{**EXPORT, "companyId": ENV}, other]}
+    assert push(kind, tmp_path, write(tmp_path, bundle), "--new", "--id", "e" * 32).returncode == 0
+    [flow] = kind.flows
+    other |= {"flowId": flow, "currentVersion": 1}
+    assert json.loads((tmp_path / "flow.json").read_text())["flows"][1] == other
+
+
+def test_a_file_that_cannot_be_written_is_told_and_the_flow_is_saved(kind, tmp_path):
+    flow = kind.add("Login", **FULL)
+    pulled(kind, tmp_path, flow, name="Mine")
+    path = f"/v1/environments/{ENV}/flows/{flow}"
+
+    def put(request):
+        (tmp_path / "flow.json").write_text("[]")
+        return kind.handle(request)
+
+    kind.on(path, put, method="PUT")
+    done = push(kind, tmp_path, "flow.json")
+    assert (done.returncode, kind.flows[flow]["name"]) == (3, "Mine")
+    assert "the flow was stored, its currentVersion is 2, its updatedAt is " in done.stderr
+
+
+def test_a_step_that_others_overtake_leaves_the_file_at_the_save(kind, tmp_path):
+    flow = kind.add("Login", **FULL)
+    pulled(kind, tmp_path, flow, name="Mine")
+    path = f"/v1/environments/{ENV}/flows/{flow}"
+
+    def deploy(request):
+        answer = kind.handle(request)
+        kind.save(flow)
+        return answer
+
+    kind.on(path, deploy, method="POST")
+    assert push(kind, tmp_path, "flow.json", "--deploy").returncode == 0
+    assert json.loads((tmp_path / "flow.json").read_text())["currentVersion"] == 2
+    assert "somebody else has changed the flow" in push(kind, tmp_path, "flow.json").stderr
+
+
 # --- dry run
 
 
@@ -447,8 +526,14 @@ def test_an_export_replaces_the_flow_that_it_came_from(kind, tmp_path):
     done = push(kind, tmp_path, write(tmp_path, {**EXPORT, "companyId": ENV}))
     assert (done.returncode, done.stdout) == (0, f"{flow}: updated (version 7 -> 8)\n"), done.stderr
     assert kind.flows[flow]["settings"] == {"logLevel": 2}
+    assert json.loads((tmp_path / "flow.json").read_text()) == {
+        **EXPORT,
+        "companyId": ENV,
+        "currentVersion": 8,
+    }
+    kind.save(flow)
     again = push(kind, tmp_path, "flow.json")
-    assert "currentVersion: is 7 in the document and 8 there" in again.stderr
+    assert "currentVersion: is 8 in the document and 9 there" in again.stderr
 
 
 def test_what_is_wrong_with_an_export_is_told_in_its_own_words(kind, tmp_path):

@@ -363,6 +363,7 @@ class Davinci(ApiServer):
     def do_deploy(self, flow_id, body, _):
         flow = self.found(flow_id)
         flow["publishedVersion"], flow["deployedAt"] = flow["currentVersion"], self.now()
+        flow["updatedAt"] = flow["deployedAt"]  # whether it counts as a change is not known
         self.versions[flow_id][flow["currentVersion"]]["deployedAt"] = flow["deployedAt"]
         return Reply(201, self.shown(flow_id))
 
@@ -394,7 +395,7 @@ class Davinci(ApiServer):
 
     def do_enabled(self, flow_id, body, _):
         self.judge(body, {"enabled!": FLAG})
-        self.found(flow_id)["enabled"] = body["enabled"]
+        self.found(flow_id).update(enabled=body["enabled"], updatedAt=self.now())
         return Reply(
             200, {"_links": {"self": self.link("flows", flow_id, "enabled")}, "enabled": body["enabled"]}
         )
