@@ -326,8 +326,8 @@ def _finish(there: Environment, flow: Row, save: Save, done: Done) -> Program[Do
     told = yield from _do(there, done.name, steps, flow)
     if save.kept:  # a step may count as a change
         after = yield from get(there, done.name)
-        is_ours = not isinstance(after, Refusal) and after.get("currentVersion") == flow.get("currentVersion")
-        yield from _keep(save, after if is_ours and isinstance(after, dict) else {})
+        if not isinstance(after, Refusal) and after.get("currentVersion") == flow.get("currentVersion"):
+            yield from _keep(save, after)
     if isinstance(told, Refusal):
         saved = f"before that: {done.name} {done.verb} ({done.detail})"
         return replace(told, details="\n".join([*told.details.splitlines(), saved]))

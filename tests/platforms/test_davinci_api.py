@@ -448,6 +448,19 @@ def test_a_version_that_is_back_must_be_readable():
     assert play(do(THERE, "f", [Step("revert", 3)]), *refused).message == "the platform answered 400: no"
 
 
+def test_a_file_that_learns_nothing_of_a_save_needs_no_second_look():
+    save = Save({"name": "Old"}, "f", steps=[Step("deploy")])
+    looks = (GET, fine(flow())), (sent("POST", body={}), fine(flow(publishedVersion=1)))
+    assert play(push(THERE, save), *looks).detail == "it is so already, deployed version 1"
+
+
+@pytest.mark.parametrize("after", [LOST, fine(flow(2)), fine({"id": "f"})])
+def test_a_file_learns_nothing_of_a_flow_that_is_not_the_one_it_was(after):
+    save = Save({"name": "Old"}, "f", steps=[Step("deploy")], kept=("currentVersion",))
+    looks = (GET, fine(flow())), (sent("POST", body={}), fine(flow(publishedVersion=1))), (GET, after)
+    assert play(push(THERE, save), *looks).verb == "updated"
+
+
 # --- what else is done to a flow
 
 
