@@ -907,6 +907,7 @@ def test_credentials_that_are_refused_are_told(kind, tmp_path):
 
 
 def test_a_token_may_stand_in_a_file_or_a_profile(kind, tmp_path):
+    kind.add("Login")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     lines = [f"{name}={value}" for name, value in asked(kind).items()]
     (tmp_path / "profile").write_text("\n".join(lines))
@@ -931,6 +932,7 @@ def test_401_403_and_404_are_told_with_a_remedy(kind, tmp_path, token, flow, tol
 
 
 def test_a_limit_is_waited_for_as_the_answer_says(kind, tmp_path):
+    kind.add("Login")
     kind.limited_until = "2024-04-19T22:32:51.353Z"  # long ago: it may go on at once
     done = pull(kind, tmp_path)
     assert (done.returncode, done.stderr) == (0, "it answered 429; trying again in 0.0 s\n")
