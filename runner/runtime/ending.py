@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BytesIO
 
 from runner.core import names, spans
@@ -11,7 +10,7 @@ from runner.core.commands import Json
 from runner.core.trace import iso_time
 from runner.errors import FlowError, RunnerError, SurroundingsError
 from runner.runtime.run import Run
-from runner.runtime.store import RunRow
+from runner.runtime.store import End, RunRow
 from runner.runtime.tracing import Recorder
 
 
@@ -24,16 +23,7 @@ class DeadLetterError(SurroundingsError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What `Store.finish` is given of a run that nobody could carry on."""
-
-    code: str
-    result: dict[str, Json]
-    trace: bytes
-
-
-def ending_of(row: RunRow, error: RunnerError, run: Run | None) -> Ending:
+def ending_of(row: RunRow, error: RunnerError, run: Run | None) -> End:
     """Return how a run which we have claimed ends, and why; `run` has what was done of it.
 
     Call it from the run's event loop.
@@ -64,7 +54,7 @@ def ending_of(row: RunRow, error: RunnerError, run: Run | None) -> Ending:
         "outputs": {},
         "error": {"code": code, "message": recorder.masker.mask(message), "place": ""},
     }
-    return Ending(code, result, file.getvalue())
+    return End(row.id, row.epoch, "failed", result, file.getvalue(), code)
 
 
 def _reason(error: RunnerError) -> tuple[str, str]:

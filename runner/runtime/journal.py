@@ -2,88 +2,47 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from typing import Final, TypeVar
-
-import anyio
-from anyio import to_thread
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from runner.core.commands import Json
 from runner.core.journal import Kept, Row
 from runner.core.result import RunResult
 from runner.errors import FencedError
-from runner.runtime.store import Claim, Part, RunRow, StateError, Store
+from runner.runtime.groups import Group
+from runner.runtime.store import Claim, End, Part, RunRow, Store
 
-MOST_ROWS: Final = 512  # in one transaction
-_FIRST_WAIT: Final = 0.1
-_LONGEST_WAIT: Final = 2.0
+if TYPE_CHECKING:  # the core install does not have it
+    from sqlalchemy import Connection
 
-T = TypeVar("T")
+_MOST_ENDS: Final = 64  # in one transaction: each has a whole trace
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Entry:
-    run: str
-    epoch: int
-    row: Row
-    written: bool = False
+Forget: TypeAlias = Callable[["Connection", Collection[str]], None]
 
 
-@dataclass(slots=True)
 class Journal:
-    """The journal of every run of this process; group commit without a task of its own.
+    """The journals of all runs of this process; what they have to write is written together.
 
-    Whoever comes first writes what all have brought; the others wait for it. A database that cannot
-    write just now is asked again until it can: no step fails because of it.
+    `forget` is told, in the same transaction, which runs have ended.
     """
 
-    store: Store
-    _waiting: list[_Entry] = field(default_factory=list)
-    _stale: set[tuple[str, int]] = field(default_factory=set)
-    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    def __init__(self, store: Store, forget: Forget | None = None) -> None:
+        self.store = store
+        self._rows: Group[tuple[str, int, Row], bool] = Group(store.put)
+        self._ends: Group[End, bool] = Group(partial(store.finish_all, also=forget), _MOST_ENDS)
 
     async def put(self, run: str, epoch: int, rows: Sequence[Row]) -> None:
         """Return once the rows are written; raises FencedError when the epoch is over."""
-        mine = [_Entry(run, epoch, row) for row in rows]
-        self._waiting += mine
-        while not all(entry.written for entry in mine):
-            async with self._turn:
-                if not all(entry.written for entry in mine):
-                    await self._write()
-        if (run, epoch) in self._stale:
+        if not all(await self._rows.do([(run, epoch, row) for row in rows])):
             raise FencedError(f"run {run!r} was taken over")
 
-    async def _write(self) -> None:
-        batch, self._waiting = self._waiting[:MOST_ROWS], self._waiting[MOST_ROWS:]
-        try:
-            rows = [(entry.run, entry.epoch, entry.row) for entry in batch]
-            stale = await insist(partial(self.store.put, rows))
-        except BaseException:
-            self._waiting[:0] = batch  # for the next in turn
-            raise
-        for entry in batch:
-            entry.written = True
-            if entry.run in stale:
-                self._stale.add((entry.run, entry.epoch))
-
-
-async def insist(call: Callable[[], T]) -> T:
-    """Do something with the database in a thread, again and again until it can."""
-    wait = _FIRST_WAIT
-    while True:
-        try:
-            return await to_thread.run_sync(call)
-        except StateError as error:
-            if wait == _FIRST_WAIT:
-                log.warning("%s; trying again until it works", error)
-        await anyio.sleep(wait)
-        wait = min(wait * 2, _LONGEST_WAIT)
+    async def finish(self, end: End) -> None:
+        """Return once it is written how a run ended; raises FencedError when its epoch is over."""
+        if not all(await self._ends.do([end])):
+            raise FencedError(f"run {end.run!r} was taken over")
 
 
 @dataclass(slots=True)
@@ -137,10 +96,7 @@ class RunJournal:
         """Write how the run ended, with its whole trace; raises FencedError when somebody else has it."""
         trace = BytesIO()
         result.write_trace(trace)
-        row, store = self.row, self.journal.store
-        shown = result.to_json()
-        write = partial(
-            store.finish, row.id, row.epoch, result.status, shown, trace.getvalue(), upload=self.upload
+        row = self.row
+        await self.journal.finish(
+            End(row.id, row.epoch, result.status, result.to_json(), trace.getvalue(), upload=self.upload)
         )
-        if not await insist(write):
-            raise FencedError(f"run {row.id!r} was taken over")

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import anyio
 
 from runner.errors import FlowError, Problem
-from runner.runtime.journal import insist
+from runner.runtime.groups import insist
 from runner.runtime.router import HostPlace, plain_host, read_place
 from runner.runtime.wire import Unsendable, origin_and_target
 

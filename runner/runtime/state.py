@@ -30,11 +30,29 @@ from runner.runtime.run import Run, RunSettings
 from runner.runtime.store import ENDED, Claim, RunRow, Store, UnreadableError
 from runner.runtime.tracing import Listener
 
+MOST_FLOWS: Final = 64
 # What a run is given that is kept, by the name of the setting.
 KEPT: Final = (
     "base_url", "timeout", "step_budget", "max_text", "traceparent", "tracestate", "trigger", "outputs",
     "capture_bodies", "map_hosts", "allow_hosts", "deny_private", "answers", "stubs", "recorded",
 )  # fmt: skip
+
+
+class FlowCache:
+    """The flows of the last runs, so that equal ones are read and compiled once."""
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[Json, ...], tuple[Flow, LoadSettings]] = {}
+
+    def load(self, claim: Claim) -> tuple[Flow, LoadSettings]:
+        """Return the flow of a run, as `load_bundle` does."""
+        given = claim.given
+        key = (claim.bundle, given["main"], given["dialect"], bool(given.get("recorded")))
+        if key not in self._flows:
+            if len(self._flows) >= MOST_FLOWS:
+                self._flows.clear()
+            self._flows[key] = load_bundle(claim.files, given["main"], _limits(given))
+        return self._flows[key]
 
 
 @dataclass(slots=True)
@@ -55,6 +73,7 @@ class Surroundings:
     permit: Callable[[], Awaitable[None]] | None = None
     inactive: bool = True
     upload: bool = False
+    flows: FlowCache | None = None
 
 
 def given_of(inputs: Mapping[str, Json], settings: RunSettings, main: str) -> dict[str, Json]:
@@ -94,7 +113,10 @@ def restored(journal: Journal, claim: Claim, around: Surroundings) -> Run:
     given, files = claim.given, claim.files
     if given["main"] not in files:
         raise SurroundingsError(f"run {claim.row.id!r} has no document in the state database")
-    flow, limits = load_bundle(files, given["main"], _limits(given))
+    if around.flows is None:
+        flow, limits = load_bundle(files, given["main"], _limits(given))
+    else:
+        flow, limits = around.flows.load(claim)
     if not (flow.is_active or around.inactive or given.get("inactive")):
         what = "the flow is not active; 'runner worker --inactive' runs it all the same"
         raise FlowError([Problem("flow.inactive", "is_active", what)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -23,7 +23,7 @@ from runner.errors import SurroundingsError
 from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
 
 if TYPE_CHECKING:  # the core install does not have it
-    from sqlalchemy import Connection, RowMapping, Select
+    from sqlalchemy import Column, Connection, RowMapping, Select, Table
     from sqlalchemy import Row as SqlRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
@@ -77,6 +77,23 @@ class Claim:
     kept: Sequence[Kept]
     files: Mapping[str, bytes]
     parts: Sequence[Part] = ()
+    bundle: tuple[tuple[str, str], ...] = ()  # (path, hash) of each file
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended, with its IntegrationFlow document.
+
+    With `upload` the document is due to be uploaded, unless the run was cancelled.
+    """
+
+    run: str
+    epoch: int
+    state: State
+    result: Json
+    trace: bytes = b""
+    reason: str = ""
+    upload: bool = False
 
 
 class UnreadableError(SurroundingsError):
@@ -102,6 +119,7 @@ class Store:
         self._url = url
         with self.told():
             self.engine = tables.open_engine(url)
+        self._contents: dict[str, bytes] = {}
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.vault = Vault(self._keys(environ))
         with self.begin() as connection:
@@ -193,36 +211,90 @@ class Store:
 
         Whoever had it before is refused from now on: its epoch is over. Raises UnreadableError.
         """
-        runs = self._tables.runs
+        for found in self.claim_all([run_id], owner):
+            if isinstance(found, UnreadableError):
+                raise found
+            return found
+        return None
+
+    def claim_all(
+        self, ids: Sequence[str], owner: str, of: Collection[str] | None = None
+    ) -> list[Claim | UnreadableError]:
+        """Do as `claim` does for several runs, only those of the owners `of` if some are given."""
+        tables, runs = self._tables, self._tables.runs
+        free = runs.c.id.in_(ids) & runs.c.state.notin_(ENDED)
+        if of is not None:
+            free &= runs.c.owner.in_(of)
         with self.begin() as connection:
-            found = connection.execute(runs.select().where(runs.c.id == run_id).with_for_update()).mappings()
-            values = found.one_or_none()
-            if values is None or values["state"] in ENDED:
-                return None
-            now, epoch = time.time_ns(), values["epoch"] + 1
+            query = runs.select().where(free).order_by(runs.c.id).with_for_update()
+            found = {values["id"]: values for values in connection.execute(query).mappings()}
+            now, mine = time.time_ns(), list(found)
+            if not mine:
+                return []
             changes = {
-                "epoch": epoch,
+                "epoch": runs.c.epoch + 1,
                 "owner": owner,
                 "state": "running",
-                "started": values["started"] or now,
+                "started": tables.func.coalesce(runs.c.started, now),
             }
-            connection.execute(runs.update().where(runs.c.id == run_id).values(changes))
-            claims = self._tables.claims
-            connection.execute(claims.insert(), {"run": run_id, "epoch": epoch, "owner": owner, "began": now})
-            parts = self._parts(connection, run_id)
-            rows = self._sealed_rows(connection, run_id)
-            files = connection.execute(self._file_query(run_id)).all()
-        row = _run_row({**values, **changes})
-        try:
-            opened = {path: self.vault.open(data) for path, data in files}
-            return Claim(row, self._open(values["given"]), self._kept(rows), opened, parts)
-        except StateError:
-            raise
-        except SurroundingsError as error:
-            raise UnreadableError(row, str(error)) from error
+            connection.execute(runs.update().where(runs.c.id.in_(mine)).values(changes))
+            connection.execute(
+                tables.claims.insert(),
+                [
+                    {"run": one, "epoch": found[one]["epoch"] + 1, "owner": owner, "began": now}
+                    for one in mine
+                ],
+            )
+            rows = self._by_run(connection, tables.rows, mine, tables.rows.c.seq)
+            parts = self._by_run(connection, tables.claims, mine, tables.claims.c.epoch)
+            files = self._by_run(connection, tables.files, mine, tables.files.c.path)
+            self._fetch(connection, {one.hash for some in files.values() for one in some})
+        claims: list[Claim | UnreadableError] = []
+        for one in (one for one in ids if one in found):
+            values = found[one]
+            row = _run_row(values)
+            row.epoch, row.owner, row.state, row.started = row.epoch + 1, owner, "running", row.started or now
+            try:
+                given = self._open(values["given"])
+                claims.append(
+                    Claim(
+                        row,
+                        given,
+                        self._kept(rows[one]),
+                        self._opened_files(files[one]),
+                        _parts(parts[one]),
+                        tuple((file.path, file.hash) for file in files[one]),
+                    )
+                )
+            except SurroundingsError as error:
+                claims.append(UnreadableError(row, str(error)))
+        return claims
 
-    def put(self, batch: Sequence[tuple[str, int, Row]]) -> frozenset[str]:
-        """Write rows as (run, epoch, row) in one transaction; returns the runs whose epoch is over.
+    def _by_run(
+        self, connection: Connection, table: Table, ids: Sequence[str], order: Column[Any]
+    ) -> dict[str, list[SqlRow[Any]]]:
+        """Return the rows of a table that belong to runs."""
+        found: dict[str, list[SqlRow[Any]]] = {one: [] for one in ids}
+        for row in connection.execute(table.select().where(table.c.run.in_(ids)).order_by(order)):
+            found[row.run].append(row)
+        return found
+
+    def _fetch(self, connection: Connection, hashes: Iterable[str]) -> None:
+        """Have the contents with these hashes at hand, sealed; they never change."""
+        contents = self._tables.contents
+        missing = [one for one in hashes if one not in self._contents]
+        if missing:
+            if len(self._contents) > _MOST_CONTENTS:
+                self._contents = {}
+            found = connection.execute(contents.select().where(contents.c.hash.in_(missing)))
+            self._contents = self._contents | {one.hash: one.data for one in found}
+
+    def _opened_files(self, files: Sequence[SqlRow[Any]]) -> dict[str, bytes]:
+        contents = self._contents
+        return {one.path: self.vault.open(contents[one.hash]) for one in files if one.hash in contents}
+
+    def put(self, batch: Sequence[tuple[str, int, Row]]) -> list[bool]:
+        """Write rows as (run, epoch, row) in one transaction; returns for each whether its epoch goes on.
 
         A row that is there already stays as it is: it was written by a call whose answer was lost.
         """
@@ -242,7 +314,7 @@ class Store:
             fitting = [values for run, epoch, values in sealed if epochs.get(run) == epoch]
             if fitting:
                 connection.execute(tables.insert_new(connection, tables.rows), fitting)
-        return frozenset(run for run, epoch, _ in sealed if epochs.get(run) != epoch)
+        return [epochs.get(run) == epoch for run, epoch, _ in sealed]
 
     def release(self, owner: str, ids: Collection[str]) -> None:
         """Let runs be carried on by somebody else whose owner has died."""
@@ -267,24 +339,39 @@ class Store:
         with self._read() as connection:
             return {one.id: one.epoch for one in connection.execute(query)}
 
-    def finish(
-        self, run_id: str, epoch: int, state: State, result: Json, trace: bytes = b"", reason: str = "",
-        *, upload: bool = False,
-    ) -> bool:  # fmt: skip
-        """Write how the run ended, with its IntegrationFlow document; False when its epoch is over.
+    def finish(self, end: End) -> bool:
+        """Write how a run ended; False when its epoch is over."""
+        return self.finish_all([end])[0]
 
-        With `upload` the document is due to be uploaded, unless the run was cancelled.
-        """
-        changes = {
-            "state": state,
-            "ended": time.time_ns(),
-            "upload_due": time.time_ns() if upload and state != "cancelled" else None,
-            "result": self._seal(result),
-            "spans": self.vault.seal(zlib.compress(trace, 1)),
-            "reason": reason,
-        }
+    def finish_all(
+        self, ends: Sequence[End], also: Callable[[Connection, Collection[str]], None] | None = None
+    ) -> list[bool]:
+        """Do as `finish` does for several runs; `also` gets those of them that are over in any case."""
+        runs = self._tables.runs
+        sealed = [self._changes(end) for end in ends]
+        written: list[bool] = []
         with self.begin() as connection:
-            return self._change_in(connection, run_id, epoch, changes)
+            for end, changes in zip(ends, sealed, strict=True):
+                done = self._change_in(connection, end.run, end.epoch, changes)
+                if not done:  # perhaps by ourselves, and the answer was lost
+                    query = self._tables.select(runs.c.epoch, runs.c.state).where(runs.c.id == end.run)
+                    row = connection.execute(query).one_or_none()
+                    done = row is not None and row.epoch == end.epoch and row.state in ENDED
+                written.append(done)
+            if also is not None:
+                also(connection, [end.run for end, done in zip(ends, written, strict=True) if done])
+        return written
+
+    def _changes(self, end: End) -> dict[str, Any]:
+        now = time.time_ns()
+        return {
+            "state": end.state,
+            "ended": now,
+            "upload_due": now if end.upload and end.state != "cancelled" else None,
+            "result": self._seal(end.result),
+            "spans": self.vault.seal(zlib.compress(end.trace, 1)),
+            "reason": end.reason,
+        }
 
     def due_uploads(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
         """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""
@@ -389,18 +476,11 @@ class Store:
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the documents and files of a run by their path."""
+        files = self._tables.files
         with self._read() as connection:
-            return {
-                path: self.vault.open(data) for path, data in connection.execute(self._file_query(run_id))
-            }
-
-    def _file_query(self, run_id: str) -> Select[Any]:
-        files, contents = self._tables.files, self._tables.contents
-        return (
-            self._tables.select(files.c.path, contents.c.data)
-            .join(contents, contents.c.hash == files.c.hash)
-            .where(files.c.run == run_id)
-        )
+            found = self._by_run(connection, files, [run_id], files.c.path)[run_id]
+            self._fetch(connection, {one.hash for one in found})
+        return self._opened_files(found)
 
     def check_key(self) -> None:
         """Raise SurroundingsError, which names the key, when the newest run cannot be opened with ours."""
@@ -409,22 +489,16 @@ class Store:
 
     def kept(self, run_id: str) -> list[Kept]:
         """Return the journal of a run, in order."""
+        rows = self._tables.rows
         with self._read() as connection:
-            return self._kept(self._sealed_rows(connection, run_id))
+            found = self._by_run(connection, rows, [run_id], rows.c.seq)[run_id]
+        return self._kept(found)
 
     def parts(self, run_id: str) -> list[Part]:
         """Return what each process had of a run, in order."""
-        with self._read() as connection:
-            return self._parts(connection, run_id)
-
-    def _parts(self, connection: Connection, run_id: str) -> list[Part]:
         claims = self._tables.claims
-        query = claims.select().where(claims.c.run == run_id).order_by(claims.c.epoch)
-        return [Part(one.epoch, one.owner, one.began, one.ended) for one in connection.execute(query)]
-
-    def _sealed_rows(self, connection: Connection, run_id: str) -> Sequence[SqlRow[Any]]:
-        rows = self._tables.rows
-        return connection.execute(rows.select().where(rows.c.run == run_id).order_by(rows.c.seq)).all()
+        with self._read() as connection:
+            return _parts(self._by_run(connection, claims, [run_id], claims.c.epoch)[run_id])
 
     def _kept(self, rows: Sequence[SqlRow[Any]]) -> list[Kept]:
         return [
@@ -507,8 +581,13 @@ class StateError(SurroundingsError):
     """The database could not do it this time; it may well the next."""
 
 
+_MOST_CONTENTS: Final = 256
 _RUN_FIELDS: Final = tuple(one.name for one in fields(RunRow))
 
 
 def _run_row(values: RowMapping | Mapping[str, Json]) -> RunRow:
     return RunRow(**{name: values[name] for name in _RUN_FIELDS})
+
+
+def _parts(rows: Iterable[SqlRow[Any]]) -> list[Part]:
+    return [Part(one.epoch, one.owner, one.began, one.ended) for one in rows]

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from runner.runtime.journal import insist
+from runner.runtime.groups import insist
 from runner.runtime.store import RunRow, Store
 
 # Called in a thread with a run and its IntegrationFlow document; returns why it was not taken, else "".

@@ -22,14 +22,15 @@ from anyio import CapacityLimiter, to_thread
 from runner.core.commands import Json
 from runner.errors import FencedError, FlowError, RunnerError, SurroundingsError
 from runner.runtime.ending import DeadLetterError, ending_of
+from runner.runtime.groups import insist
 from runner.runtime.http import HttpSettings, Transport
-from runner.runtime.journal import Journal, insist
+from runner.runtime.journal import Journal
 from runner.runtime.lease import LEASE_TTL, new_owner
 from runner.runtime.liveness import Liveness
 from runner.runtime.pace import Pace
 from runner.runtime.queue import Queue
 from runner.runtime.run import Run
-from runner.runtime.state import Surroundings, restored
+from runner.runtime.state import FlowCache, Surroundings, restored
 from runner.runtime.store import ENDED, Claim, RunRow, StateError, Store, UnreadableError
 from runner.runtime.tracing import Listener
 from runner.runtime.uploads import Upload, Uploads
@@ -117,7 +118,7 @@ class Worker:
             self.store.close()
             raise
         self.active: dict[str, Job] = {}
-        self._journal = Journal(self.store)
+        self._journal = Journal(self.store, self.queue.forget_in)
         upload = self.settings.upload
         self._uploads = Uploads(self.store, upload) if upload is not None else None
         self._told = ended
@@ -200,7 +201,7 @@ class Worker:
             yield Surroundings(
                 settings.http, transport, settings.listeners, pace, settings.env, settings.secret_env,
                 timeout=settings.flow_timeout, permit=self._liveness.permit, inactive=settings.inactive,
-                upload=self._uploads is not None,
+                upload=self._uploads is not None, flows=FlowCache(),
             )  # fmt: skip
 
     async def _take_runs(self, around: Surroundings) -> None:
@@ -214,9 +215,8 @@ class Worker:
             except StateError as error:
                 log.warning("%s; trying again until it works", error)
                 taken = []
-            for run_id in taken:
-                job = self.active[run_id] = Job(run_id)
-                self._group.start_soon(self._carry_on, job, around)
+            if taken:
+                await self._start(taken, around)
             if len(taken) == room:
                 await self._until_there_is_room()
             else:
@@ -228,10 +228,17 @@ class Worker:
             self._room = anyio.Event()
             await self._room.wait()
 
-    async def _carry_on(self, job: Job, around: Surroundings) -> None:
+    async def _carry_on(self, job: Job, claim: Claim | UnreadableError, around: Surroundings) -> None:
+        state: str | None = None
         try:
             with job.scope:
-                await self._run(job, around)
+                if isinstance(claim, UnreadableError):
+                    state = await self._end_apart(claim.row, claim, None)
+                else:
+                    state = await self._to_its_end(job, claim, around)
+            if state is not None and self._told is not None:
+                now = time.time_ns()
+                self._told(job.run_id, state, max(0, now - (job.started or now)) / 1e9)
         except FencedError as fenced:
             log.info("%s", fenced)
         finally:
@@ -239,32 +246,33 @@ class Worker:
                 del self.active[job.run_id]
             self._room.set()
 
-    async def _run(self, job: Job, around: Surroundings) -> None:
-        """Carry a run on to its end, unless there is nothing to be done about it."""
-        state: str | None = None
-        try:
-            claim = await insist(partial(self._claim, job.run_id))
-            if claim is not None:
-                state = await self._to_its_end(job, claim, around)
-        except UnreadableError as error:
-            state = await self._end_apart(error.row, error, None)
-        await insist(partial(self.queue.forget, [job.run_id]))
-        if state is not None and self._told is not None:
-            now = time.time_ns()
-            self._told(job.run_id, state, max(0, now - (job.started or now)) / 1e9)
+    async def _start(self, ids: Sequence[str], around: Surroundings) -> None:
+        """Become the owner of runs, and carry them on; those that need nobody are forgotten."""
+        assert self._group is not None
+        self.active.update({run_id: Job(run_id) for run_id in ids})
+        found = await insist(partial(self._claim, ids))
+        for claim in found:
+            job = self.active[claim.row.id]
+            job.epoch, job.started = claim.row.epoch, claim.row.started
+            self._group.start_soon(self._carry_on, job, claim, around)
+        if others := {*ids} - {claim.row.id for claim in found}:
+            await insist(partial(self.queue.forget, others))
+            for run_id in others:
+                del self.active[run_id]
 
-    def _claim(self, run_id: str) -> Claim | None:
-        """Become the owner of a run; None when it needs nobody, or has somebody who did not get it here."""
-        row = self.store.get(run_id)
-        if row is None or row.state in ENDED:
-            return None
-        if row.owner not in ("", self.owner) and not self._liveness.is_gone(row.owner):
-            return None  # 'runner resume' has it
-        return self.store.claim(run_id, self.owner)
+    def _claim(self, ids: Sequence[str]) -> list[Claim | UnreadableError]:
+        """Become the owner of those runs that need somebody, and do not have one who got them elsewhere."""
+        found = self.store.claim_all(ids, self.owner, ["", self.owner])
+        if len(found) == len(ids):
+            return found
+        for row in map(self.store.get, {*ids} - {claim.row.id for claim in found}):
+            # Else 'runner resume' has it.
+            if row is not None and row.state not in ENDED and self._liveness.is_gone(row.owner):
+                found += self.store.claim_all([row.id], self.owner, [row.owner])
+        return found
 
     async def _to_its_end(self, job: Job, claim: Claim, around: Surroundings) -> str:
         row = claim.row
-        job.epoch, job.started = row.epoch, row.started
         deaths = row.epoch - row.handovers - 1
         try:
             job.run = restored(self._journal, claim, around)
@@ -281,13 +289,8 @@ class Worker:
             return await self._end_apart(row, what, None)
 
     async def _end_apart(self, row: RunRow, error: RunnerError, run: Run | None) -> str:
-        end = ending_of(row, error, run)
-        write = partial(
-            self.store.finish, row.id, row.epoch, "failed", end.result, end.trace, end.code,
-            upload=self._uploads is not None,
-        )  # fmt: skip
-        if not await insist(write):
-            raise FencedError(f"run {row.id!r} was taken over")
+        end = replace(ending_of(row, error, run), upload=self._uploads is not None)
+        await self._journal.finish(end)
         return "failed"
 
     # --- looking around

@@ -8,7 +8,7 @@ import pytest
 from runner.core.commands import Outcome
 from runner.core.journal import Row
 from runner.errors import SurroundingsError
-from runner.runtime.store import RunRow, Store
+from runner.runtime.store import End, RunRow, Store
 from runner.runtime.vault import KEY_VARIABLE, Vault, key_id, new_key
 
 CANARY = "canary-7f3a9d-secret"
@@ -34,15 +34,15 @@ def test_the_same_id_is_taken_once(store):
 def test_a_claim_ends_the_epoch_of_whoever_had_the_run(store):
     store.add(run_row(), {}, {})
     first = store.claim("r", "one")
-    assert store.put([("r", first.row.epoch, row("a", x=1))]) == frozenset()
+    assert store.put([("r", first.row.epoch, row("a", x=1))]) == [True]
     second = store.claim("r", "two")
     assert (second.row.epoch, second.row.owner, second.row.state) == (2, "two", "running")
     assert [(kept.path, kept.outcome.outputs) for kept in second.kept] == [("a", {"x": 1})]
-    assert store.put([("r", 1, row("b", 1)), ("r", 2, row("c", 1))]) == {"r"}
+    assert store.put([("r", 1, row("b", 1)), ("r", 2, row("c", 1))]) == [False, True]
     assert [kept.path for kept in store.kept("r")] == ["a", "c"]
-    assert not store.finish("r", 1, "succeeded", {})
+    assert not store.finish(End("r", 1, "succeeded", {}))
     assert not store.hand_over("r", 1)
-    assert store.finish("r", 2, "failed", {"steps": []}, b"trace")
+    assert store.finish(End("r", 2, "failed", {"steps": []}, b"trace"))
     assert store.claim("r", "three") is None
     assert (store.result("r"), store.trace("r"), store.get("r").state) == ({"steps": []}, b"trace", "failed")
 
@@ -50,8 +50,8 @@ def test_a_claim_ends_the_epoch_of_whoever_had_the_run(store):
 def test_a_row_that_is_written_twice_stays_as_it_was(store):
     store.add(run_row(), {}, {})
     store.claim("r", "one")
-    assert store.put([("r", 1, row("a", x=1))]) == frozenset()
-    assert store.put([("r", 1, row("a", x=2)), ("r", 1, row("b", 1))]) == frozenset()
+    assert store.put([("r", 1, row("a", x=1))]) == [True]
+    assert store.put([("r", 1, row("a", x=2)), ("r", 1, row("b", 1))]) == [True, True]
     assert [(kept.path, kept.outcome.outputs) for kept in store.kept("r")] == [("a", {"x": 1}), ("b", {})]
 
 
@@ -90,7 +90,7 @@ def test_deleting_takes_ended_runs_and_the_files_that_no_other_run_needs(store):
     store.add(run_row("new"), {}, {"f.json": b"shared"})
     store.claim("old", "one")
     store.put([("old", 1, row("a"))])
-    store.finish("old", 1, "succeeded", {})
+    store.finish(End("old", 1, "succeeded", {}))
     assert store.ended_before(store.get("old").ended + 1) == ["old"]
     assert store.ended_before(store.get("old").ended) == []
     assert store.delete(["old", "new", "nobody"]) == ["old"]
@@ -106,7 +106,8 @@ def test_rows_are_copied_into_another_run(store):
     store.claim("a", "one")
     store.put([("a", 1, row("x", 0, v=1)), ("a", 1, row("y", 1))])
     store.add(run_row("b"), {}, {})
-    store.copy_rows("a", "b", ["x"])
+    with store.begin() as connection:
+        store.copy_rows_in(connection, "a", "b", ["x"])
     assert [(kept.path, kept.outcome.outputs) for kept in store.kept("b")] == [("x", {"v": 1})]
 
 
@@ -121,7 +122,7 @@ def test_nothing_that_a_run_was_given_or_made_is_readable_in_the_file(tmp_path):
     store.add(run_row(), {"inputs": {"p": CANARY}}, {"f.json": CANARY.encode()})
     store.claim("r", "one")
     store.put([("r", 1, row("a", x=CANARY))])
-    store.finish("r", 1, "succeeded", {"x": CANARY}, CANARY.encode())
+    store.finish(End("r", 1, "succeeded", {"x": CANARY}, CANARY.encode()))
     store.close()
     assert not [
         path for path in tmp_path.iterdir() if path.is_file() and CANARY.encode() in path.read_bytes()
