@@ -44,6 +44,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "flow.patch": "The document has no steps; it can be pushed but not run.",
     "flow.version": "The version is missing or not known.",
     "flow.open_inputs": "The flow declares no inputs, so any are accepted.",
+    "flow.concurrency_key": "The key of a flow refers to something that is not known before its runs.",
     "flow.inactive": "The flow is switched off.",
     "flow.unreadable": "A flow that was not loaded from a file cannot run other flows.",
     "flow.cycle": "A flow runs itself, directly or through others.",

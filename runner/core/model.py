@@ -462,6 +462,16 @@ class Config:
         int | None, key("Milliseconds for the whole run. Default none.", ge=1, le=2_592_000_000)
     ] = None
     base_url: Annotated[str | None, key("Put before urls that start with `/`; a template.")] = None
+    concurrency_key: Annotated[
+        str | None,
+        key(
+            "Template over `input`, `env` and `headers`: of the runs from a queue that have the same key, of"
+            " whatever flow, only some are at work at once."
+        ),
+    ] = None
+    max_concurrency_per_key: Annotated[
+        int, key("Runs with the same `concurrencyKey` at work at once.", ge=1, le=100_000)
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from runner.core.model import UNSET, Flow, Step, stream
 from runner.core.redact import secret_header
 from runner.core.reference import RUN_VALUES, Reference, spell
 from runner.core.scope import BUILT_IN_ENV, RESERVED
-from runner.core.template import Template
+from runner.core.template import Template, TemplateError, compile_template
 from runner.core.text import close_match
 from runner.errors import FlowError, Problem, StepError
 
@@ -35,6 +35,9 @@ ReadFlow: TypeAlias = Callable[[str, Flow], Flow]
 def build_plan(flow: Flow, read: ReadFlow | None = None) -> Plan:
     """Compile and check a flow; `read` resolves the flows that it runs as steps."""
     return _Planner(flow, read, {}, ()).plan()
+
+
+KNOWN_BEFORE: Final = frozenset(("input", "env", "headers"))
 
 
 class _Planner:
@@ -330,6 +333,20 @@ def _where(at: At) -> str:
     return where if tree is None else spell(where, tree.place(number))
 
 
+def _of_the_key(source: str | None) -> Iterable[Problem]:
+    """Yield what is wrong with the key that limits how many runs are at work at once."""
+    where = "config.concurrencyKey"
+    try:
+        template = compile_template(source or "")
+    except TemplateError as error:
+        yield Problem(error.code, where, error.message)
+        return
+    for one in template.references:
+        if one.root not in KNOWN_BEFORE:
+            what = f"{one.root!r} is not known before the run; refer to input, env and headers"
+            yield Problem("flow.concurrency_key", where, what)
+
+
 def _of_the_whole(wiring: Wiring, graph: Graph, needs: Needs) -> Iterable[Problem]:
     flow = wiring.flow
     if not flow.has_steps:
@@ -341,6 +358,7 @@ def _of_the_whole(wiring: Wiring, graph: Graph, needs: Needs) -> Iterable[Proble
     if not flow.is_active:
         what = "the flow is not active; submit and worker refuse it without --inactive"
         yield Problem("flow.inactive", "is_active", what, "warning")
+    yield from _of_the_key(flow.config.concurrency_key)
     for index, step in enumerate(wiring.steps):
         if step.kind == "condition" and not any(arc.declared for arc in graph.arcs.get(index, ())):
             what = "the condition has no edges: it only outputs 'result' and 'label', and both neighbours run"

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from runner.core.commands import Json
 from runner.core.model import Flow
-from runner.errors import FlowError, Problem, SurroundingsError
+from runner.core.scope import Scope
+from runner.core.template import compile_template
+from runner.errors import FlowError, Problem, StepError, SurroundingsError
 from runner.runtime.bundle import collect, load_bundle
 from runner.runtime.loading import LoadSettings
 from runner.runtime.queue import Queue
@@ -73,16 +75,33 @@ class Intake:
         run = Run(self.flow, inputs, chosen)  # checks all that was given
         row = new_row(settings.run_id, run.plan.flow.label, settings.traceparent)
         row.priority = priority
+        key = _key_of(run)
+        if key is not None:
+            row.concurrency_key = store.vault.fingerprint(key)
+            row.concurrency_limit = self.flow.config.max_concurrency_per_key
+            row.admitted = False
+            row.not_before = row.created + int(delay * 1e9) if delay else None
         given = given_of(inputs, chosen, self.main) | {"inactive": self._inactive}
         with store.begin() as connection:
             if max_queued is not None and (waiting := store.count_in(connection, "queued")) >= max_queued:
                 what = f"{waiting} runs wait already (--max-queued {max_queued}); try again later"
                 raise BacklogError(f"the run was not taken in: {what}")
             if store.add_in(connection, row, given, self.files):
-                queue.enqueue_in(connection, row.id, priority, delay)
+                queue.put_in(connection, row, delay)
                 return Submitted(row, is_new=True)
         found = store.get(row.id)
         return Submitted(found or row, is_new=False)
+
+
+def _key_of(run: Run) -> str | None:
+    """Return the concurrency key of a run; raises FlowError when it cannot be made."""
+    source = run.plan.flow.config.concurrency_key
+    if source is None:
+        return None
+    try:
+        return compile_template(source).text(Scope(**run.scope_parts()))
+    except StepError as error:
+        raise FlowError([Problem(error.code, "config.concurrencyKey", error.message)]) from error
 
 
 def refuse_inactive(flow: Flow, *, allowed: bool) -> None:

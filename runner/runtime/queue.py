@@ -17,7 +17,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.errors import SurroundingsError
-from runner.runtime.store import INSTALL, Store
+from runner.runtime.store import INSTALL, RunRow, Store
 
 if TYPE_CHECKING:  # the core install does not have it
     from dbos import EnqueueOptions
@@ -62,6 +62,27 @@ class Queue:
         self._rows = rows.to_metadata(MetaData(), schema=self._engine.schema)
 
     # --- whoever submits
+
+    def put_in(self, connection: Connection, row: RunRow, delay: float | None = None) -> None:
+        """Take a run that was just added, in a transaction of the caller; `delay` is in seconds.
+
+        One with a concurrency key gets into the queue when those before it leave room for it.
+        """
+        if row.concurrency_key is None:
+            self.enqueue_in(connection, row.id, row.priority, delay)
+        else:
+            self.admit_in(connection, row.concurrency_key)
+
+    def admit_in(self, connection: Connection, key: str) -> None:
+        """Let runs of a concurrency key into the queue, as many as there is room for."""
+        for run_id, priority in self._store.admit_in(connection, key):
+            self.enqueue_in(connection, run_id, priority)
+
+    def admit(self) -> None:
+        """Do so for every key of which runs wait: their time has come, or one before them was cancelled."""
+        for key in self._store.keys_waiting():
+            with self._store.begin() as connection:
+                self.admit_in(connection, key)
 
     def enqueue_in(
         self, connection: Connection, run_id: str, priority: int = 0, delay: float | None = None
@@ -127,8 +148,13 @@ class Queue:
             return [one for one in ids if self._engine.reenqueue_for_recovery(one, [owner], NAME)]
 
     def forget_in(self, connection: Connection, ids: Collection[str]) -> None:
-        """Take runs that have ended out of the queue, in a transaction of the caller."""
+        """Take runs that have ended out of the queue, and let those in that waited for it.
+
+        In a transaction of the caller, which has written before that they have ended.
+        """
         connection.execute(self._rows.delete().where(self._rows.c.workflow_uuid.in_(list(ids))))
+        for key in self._store.keys_in(connection, ids):
+            self.admit_in(connection, key)
 
     def forget(self, ids: Collection[str]) -> None:
         """Take runs that have ended out of the queue."""

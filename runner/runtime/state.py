@@ -179,13 +179,17 @@ def retry(store: Store, queue: Queue, run_id: str, again: Again, limits: LoadSet
     for kept in leaves:
         if kept.path not in stays and was_answered(kept.outcome):
             rounds[kept.path] = rounds.get(kept.path, 0) + 1
-    new = replace(new_row(again.run_id, plan.flow.label, None), origin=row.origin, previous=row.id)
+    new = replace(
+        new_row(again.run_id, plan.flow.label, None), origin=row.origin, previous=row.id,
+        priority=row.priority, concurrency_key=row.concurrency_key, concurrency_limit=row.concurrency_limit,
+        admitted=row.concurrency_key is None,
+    )  # fmt: skip
     given |= {"main": main, "rounds": rounds, "traceparent": None, "previous_trace": row.trace}
     with store.begin() as connection:
         if not store.add_in(connection, new, given, files):
             raise FlowError([Problem("run.id", "", f"there is a run {new.id!r} already; choose another id")])
         store.copy_rows_in(connection, run_id, new.id, stays)
-        queue.enqueue_in(connection, new.id)
+        queue.put_in(connection, new)
     return new
 
 

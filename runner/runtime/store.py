@@ -23,7 +23,7 @@ from runner.errors import SurroundingsError
 from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
 
 if TYPE_CHECKING:  # the core install does not have it
-    from sqlalchemy import Column, Connection, RowMapping, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, Table
     from sqlalchemy import Row as SqlRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
@@ -36,7 +36,8 @@ INSTALL: Final = "pip install 'flowspan-runner[worker]'"
 class RunRow:
     """A run as the database has it. Times are nanoseconds since 1970.
 
-    `epoch` counts the processes that have claimed the run, `handovers` those that gave it back.
+    `epoch` counts the processes that have claimed the run, `handovers` those that gave it back. Of the runs
+    with one `concurrency_key` only `concurrency_limit` are `admitted` to the queue before they have ended.
     """
 
     id: str
@@ -55,6 +56,9 @@ class RunRow:
     reason: str = ""
     previous: str | None = None
     concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    admitted: bool = True
+    not_before: int | None = None
     cancelled: bool = False
 
 
@@ -533,6 +537,49 @@ class Store:
         with self._read() as connection:
             return list(connection.execute(query).scalars())
 
+    def keys_in(self, connection: Connection, ids: Collection[str]) -> list[str]:
+        """Return the concurrency keys of runs, in a transaction of the caller."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.concurrency_key).where(
+            runs.c.id.in_(list(ids)), runs.c.concurrency_key.is_not(None)
+        )
+        return sorted(set(connection.execute(query).scalars()))
+
+    def keys_waiting(self) -> list[str]:
+        """Return the concurrency keys of which runs wait that might be admitted by now."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.concurrency_key).where(*self._waiting(time.time_ns())).distinct()
+        with self._read() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    def _waiting(self, now: int) -> tuple[ColumnElement[bool], ...]:
+        runs = self._tables.runs
+        in_time = runs.c.not_before.is_(None) | (runs.c.not_before <= now)
+        return runs.c.admitted.is_(False), runs.c.state == "queued", in_time
+
+    def admit_in(self, connection: Connection, key: str) -> list[tuple[str, int]]:
+        """Admit the next runs of a concurrency key, in a transaction of the caller: (run, priority) each."""
+        runs = self._tables.runs
+        self._tables.lock_key(connection, key)
+        ours = runs.c.concurrency_key == key
+        count = self._tables.select(self._tables.func.count()).where(
+            ours, runs.c.admitted, runs.c.state.notin_(ENDED)
+        )
+        busy: int = connection.execute(count).scalar_one()
+        query = self._tables.select(runs.c.id, runs.c.priority, runs.c.concurrency_limit)
+        query = query.where(ours, *self._waiting(time.time_ns()))
+        found = []
+        for one in connection.execute(
+            query.order_by(runs.c.priority.desc(), runs.c.created, runs.c.id).limit(_MOST_ADMITTED)
+        ):
+            if busy >= one.concurrency_limit:
+                break
+            busy += 1
+            found.append((one.id, one.priority))
+        change = runs.update().where(runs.c.id.in_([run_id for run_id, _ in found])).values(admitted=True)
+        connection.execute(change)
+        return found
+
     def count_in(self, connection: Connection, state: State) -> int:
         """Return how many runs there are in a state, in a transaction of the caller."""
         runs = self._tables.runs
@@ -581,6 +628,7 @@ class StateError(SurroundingsError):
     """The database could not do it this time; it may well the next."""
 
 
+_MOST_ADMITTED: Final = 64
 _MOST_CONTENTS: Final = 256
 _RUN_FIELDS: Final = tuple(one.name for one in fields(RunRow))
 

@@ -70,6 +70,9 @@ runs: Final = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("previous", String(128)),
     Column("concurrency_key", Text),
+    Column("concurrency_limit", Integer),
+    Column("admitted", Boolean, nullable=False, default=True),
+    Column("not_before", BigInteger),
     Column("cancelled", Boolean, nullable=False, default=False),
     Column("upload_due", BigInteger),
     Column("upload_tries", Integer, nullable=False, default=0),
@@ -78,6 +81,7 @@ runs: Final = Table(
     Column("spans", LargeBinary),
 )
 Index("flowspan_runs_created", runs.c.created)
+Index("flowspan_runs_key", runs.c.concurrency_key, runs.c.admitted, runs.c.state)
 Index("flowspan_runs_upload", runs.c.upload_due)
 Index("flowspan_runs_state", runs.c.state, runs.c.created)
 
@@ -183,6 +187,12 @@ def reserve_turns(connection: Connection, host: str, length: int) -> int:
     moved = {"free": later(turns.c.free, now) + length}
     reserved = new.on_conflict_do_update(index_elements=["host"], set_=moved).returning(turns.c.free - now)
     return int(connection.execute(reserved).scalar_one()) - length
+
+
+def lock_key(connection: Connection, key: str) -> None:
+    """Keep others from counting the runs of a concurrency key, until the commit."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK + 2}, hashtext('{key}'))")
 
 
 def lock_contents(connection: Connection, *, shared: bool) -> None:

@@ -302,6 +302,7 @@ class Worker:
             await anyio.sleep(TICK)
             try:
                 await self._in_thread(self.queue.wake)
+                await self._in_thread(self.queue.admit)
                 await self._end_those_asked_to()
                 await self._take_over()
                 strays = await self._sweep(strays)

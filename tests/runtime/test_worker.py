@@ -54,7 +54,7 @@ async def test_runs_are_submitted_waited_for_and_looked_at(state, api, flow):
         assert await runs.result("one") is None
         assert await runs.trace("one") is None
         ended = []
-        async with working(state, ended=lambda *told: ended.append(told)):
+        async with working(state, ended=lambda *told: ended.append(told[:2])):
             row = await runs.wait("one")
         assert (row.state, ended) == ("succeeded", [("one", "succeeded")])
         assert (await runs.result("one"))["status"] == "succeeded"
