@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.errors import SurroundingsError
-from runner.runtime.store import INSTALL, RunRow, Store
+from runner.runtime.store import ENDED, INSTALL, RunRow, Store
 
 if TYPE_CHECKING:  # the core install does not have it
     from dbos import EnqueueOptions
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
+_MOST_ADMITTED: Final = 64
 NAME: Final = "flows"
 VERSION: Final = "1"  # never DBOS's own, which changes with the code and would strand what waits
 MOST_URGENT: Final = 1_000_000
@@ -38,7 +40,7 @@ class Queue:
     """
 
     def __init__(self, store: Store, most_everywhere: int | None = None) -> None:
-        self._store = store
+        self._store, self._tables = store, store.tables
         # Its console handler is only added where there is none, and it would write to our stderr.
         logging.getLogger("dbos").addHandler(logging.NullHandler())
         try:
@@ -75,12 +77,12 @@ class Queue:
 
     def admit_in(self, connection: Connection, key: str) -> None:
         """Let runs of a concurrency key into the queue, as many as there is room for."""
-        for run_id, priority in self._store.admit_in(connection, key):
+        for run_id, priority in self._next_of(connection, key):
             self.enqueue_in(connection, run_id, priority)
 
     def admit(self) -> None:
         """Do so for every key of which runs wait: their time has come, or one before them was cancelled."""
-        for key in self._store.keys_waiting():
+        for key in self._keys_waiting():
             with self._store.begin() as connection:
                 self.admit_in(connection, key)
 
@@ -153,10 +155,55 @@ class Queue:
         In a transaction of the caller, which has written before that they have ended.
         """
         connection.execute(self._rows.delete().where(self._rows.c.workflow_uuid.in_(list(ids))))
-        for key in self._store.keys_in(connection, ids):
+        for key in self._keys_in(connection, ids):
             self.admit_in(connection, key)
 
     def forget(self, ids: Collection[str]) -> None:
         """Take runs that have ended out of the queue."""
         with self._store.begin() as connection:
             self.forget_in(connection, ids)
+
+    # --- concurrency keys
+
+    def _keys_in(self, connection: Connection, ids: Collection[str]) -> list[str]:
+        """Return the concurrency keys of runs, in a transaction of the caller."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.concurrency_key).where(
+            runs.c.id.in_(list(ids)), runs.c.concurrency_key.is_not(None)
+        )
+        return sorted(set(connection.execute(query).scalars()))
+
+    def _keys_waiting(self) -> list[str]:
+        """Return the concurrency keys of which runs wait that might be admitted by now."""
+        runs = self._tables.runs
+        query = self._tables.select(runs.c.concurrency_key).where(*self._waiting(time.time_ns()))
+        with self._store.told(), self._store.engine.connect() as connection:
+            return sorted(connection.execute(query.distinct()).scalars())
+
+    def _waiting(self, now: int) -> tuple[ColumnElement[bool], ...]:
+        runs = self._tables.runs
+        in_time = runs.c.not_before.is_(None) | (runs.c.not_before <= now)
+        return runs.c.admitted.is_(False), runs.c.state == "queued", in_time
+
+    def _next_of(self, connection: Connection, key: str) -> list[tuple[str, int]]:
+        """Admit the next runs of a concurrency key, in a transaction of the caller: (run, priority) each."""
+        runs = self._tables.runs
+        self._tables.lock_key(connection, key)
+        ours = runs.c.concurrency_key == key
+        count = self._tables.select(self._tables.func.count()).where(
+            ours, runs.c.admitted, runs.c.state.notin_(ENDED)
+        )
+        busy: int = connection.execute(count).scalar_one()
+        query = self._tables.select(runs.c.id, runs.c.priority, runs.c.concurrency_limit)
+        query = query.where(ours, *self._waiting(time.time_ns()))
+        found = []
+        for one in connection.execute(
+            query.order_by(runs.c.priority.desc(), runs.c.created, runs.c.id).limit(_MOST_ADMITTED)
+        ):
+            if busy >= one.concurrency_limit:
+                break
+            busy += 1
+            found.append((one.id, one.priority))
+        change = runs.update().where(runs.c.id.in_([run_id for run_id, _ in found])).values(admitted=True)
+        connection.execute(change)
+        return found

@@ -23,7 +23,7 @@ from runner.errors import SurroundingsError
 from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
 
 if TYPE_CHECKING:  # the core install does not have it
-    from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, Table
+    from sqlalchemy import Column, Connection, RowMapping, Select, Table
     from sqlalchemy import Row as SqlRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
@@ -119,7 +119,7 @@ class Store:
             from runner.runtime import tables
         except ImportError as error:
             raise SurroundingsError(f"--state needs more packages: {INSTALL}") from error
-        self._tables = tables
+        self.tables = tables
         self._url = url
         with self.told():
             self.engine = tables.open_engine(url)
@@ -196,7 +196,7 @@ class Store:
         self, connection: Connection, row: RunRow, given: Mapping[str, Json], files: Mapping[str, bytes]
     ) -> bool:
         """Do as `add` does, in a transaction of the caller."""
-        tables = self._tables
+        tables = self.tables
         new = tables.insert_new(connection, tables.runs).returning(tables.runs.c.id)
         values = {**asdict(row), "given": self._seal(dict(given))}
         if connection.execute(new, values).one_or_none() is None:
@@ -225,7 +225,7 @@ class Store:
         self, ids: Sequence[str], owner: str, of: Collection[str] | None = None
     ) -> list[Claim | UnreadableError]:
         """Do as `claim` does for several runs, only those of the owners `of` if some are given."""
-        tables, runs = self._tables, self._tables.runs
+        tables, runs = self.tables, self.tables.runs
         free = runs.c.id.in_(ids) & runs.c.state.notin_(ENDED)
         if of is not None:
             free &= runs.c.owner.in_(of)
@@ -285,7 +285,7 @@ class Store:
 
     def _fetch(self, connection: Connection, hashes: Iterable[str]) -> None:
         """Have the contents with these hashes at hand, sealed; they never change."""
-        contents = self._tables.contents
+        contents = self.tables.contents
         missing = [one for one in hashes if one not in self._contents]
         if missing:
             if len(self._contents) > _MOST_CONTENTS:
@@ -302,7 +302,7 @@ class Store:
 
         A row that is there already stays as it is: it was written by a call whose answer was lost.
         """
-        tables = self._tables
+        tables = self.tables
         runs = tables.runs
         ids = sorted({run for run, _, _ in batch})
         sealed = [
@@ -322,22 +322,22 @@ class Store:
 
     def release(self, owner: str, ids: Collection[str]) -> None:
         """Let runs be carried on by somebody else whose owner has died."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         his = (runs.c.owner == owner) & runs.c.id.in_(list(ids)) & (runs.c.state == "running")
         with self.begin() as connection:
             connection.execute(runs.update().where(his).values(state="queued", owner=""))
 
     def asked_to_end(self, ids: Collection[str]) -> list[str]:
         """Return those of these runs whose end somebody has asked for."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.id).where(runs.c.id.in_(list(ids)), runs.c.cancelled)
+        runs = self.tables.runs
+        query = self.tables.select(runs.c.id).where(runs.c.id.in_(list(ids)), runs.c.cancelled)
         with self._read() as connection:
             return list(connection.execute(query).scalars())
 
     def epochs(self, ids: Collection[str]) -> dict[str, int]:
         """Return the epochs of runs that have not ended."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.id, runs.c.epoch).where(
+        runs = self.tables.runs
+        query = self.tables.select(runs.c.id, runs.c.epoch).where(
             runs.c.id.in_(list(ids)), runs.c.state.notin_(ENDED)
         )
         with self._read() as connection:
@@ -351,14 +351,14 @@ class Store:
         self, ends: Sequence[End], also: Callable[[Connection, Collection[str]], None] | None = None
     ) -> list[bool]:
         """Do as `finish` does for several runs; `also` gets those of them that are over in any case."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         sealed = [self._changes(end) for end in ends]
         written: list[bool] = []
         with self.begin() as connection:
             for end, changes in zip(ends, sealed, strict=True):
                 done = self._change_in(connection, end.run, end.epoch, changes)
                 if not done:  # perhaps by ourselves, and the answer was lost
-                    query = self._tables.select(runs.c.epoch, runs.c.state).where(runs.c.id == end.run)
+                    query = self.tables.select(runs.c.epoch, runs.c.state).where(runs.c.id == end.run)
                     row = connection.execute(query).one_or_none()
                     done = row is not None and row.epoch == end.epoch and row.state in ENDED
                 written.append(done)
@@ -379,15 +379,15 @@ class Store:
 
     def due_uploads(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
         """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.id, runs.c.upload_due, runs.c.upload_tries)
+        runs = self.tables.runs
+        query = self.tables.select(runs.c.id, runs.c.upload_due, runs.c.upload_tries)
         query = query.where(runs.c.upload_due <= now).order_by(runs.c.upload_due).limit(limit)
         with self._read() as connection:
             return [(one.id, one.upload_due, one.upload_tries) for one in connection.execute(query)]
 
     def move_upload(self, run_id: str, due: int, again: int, tries: int) -> bool:
         """Put an upload off until `again`; False when somebody else has done so."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         this = (runs.c.id == run_id) & (runs.c.upload_due == due)
         with self.begin() as connection:
             done = connection.execute(runs.update().where(this).values(upload_due=again, upload_tries=tries))
@@ -395,14 +395,14 @@ class Store:
 
     def end_upload(self, run_id: str, again: int | None, tries: int) -> None:
         """Say that an upload is due `again`, None when it was taken or is given up."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         with self.begin() as connection:
             change = runs.update().where(runs.c.id == run_id).values(upload_due=again, upload_tries=tries)
             connection.execute(change)
 
     def hand_over(self, run_id: str, epoch: int) -> bool:
         """Give the run back, to be carried on by somebody else; False when its epoch is over."""
-        runs, claims = self._tables.runs, self._tables.claims
+        runs, claims = self.tables.runs, self.tables.claims
         mine = (claims.c.run == run_id) & (claims.c.epoch == epoch)
         with self.begin() as connection:
             connection.execute(claims.update().where(mine).values(ended=time.time_ns()))
@@ -412,17 +412,17 @@ class Store:
     def _change_in(
         self, connection: Connection, run_id: str, epoch: int, changes: Mapping[str, object]
     ) -> bool:
-        runs = self._tables.runs
+        runs = self.tables.runs
         mine = (runs.c.id == run_id) & (runs.c.epoch == epoch) & runs.c.state.notin_(ENDED)
         return bool(connection.execute(runs.update().where(mine).values(**changes)).rowcount)
 
     def cancel(self, run_id: str) -> State | None:
         """Ask for the end of a run; one that waits ends at once. Returns its state, None: no such run."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         with self.begin() as connection:
             this = runs.c.id == run_id
             state: State | None = connection.execute(
-                self._tables.select(runs.c.state).where(this).with_for_update()
+                self.tables.select(runs.c.state).where(this).with_for_update()
             ).scalar()
             if state == "queued":
                 changes = {"state": "cancelled", "ended": time.time_ns(), "cancelled": True}
@@ -439,13 +439,13 @@ class Store:
         """
         with self.begin() as connection:
             name = sha256(host.encode()).hexdigest()
-            return max(0, self._tables.reserve_turns(connection, name, count * interval))
+            return max(0, self.tables.reserve_turns(connection, name, count * interval))
 
     # --- looking
 
     def get(self, run_id: str) -> RunRow | None:
         """Return a run."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         with self._read() as connection:
             values = connection.execute(runs.select().where(runs.c.id == run_id)).mappings().one_or_none()
             return None if values is None else _run_row(values)
@@ -469,9 +469,9 @@ class Store:
         return None if sealed is None else self._open(sealed)
 
     def _sealed(self, run_id: str, column: str) -> bytes | None:
-        runs = self._tables.runs
+        runs = self.tables.runs
         with self._read() as connection:
-            query = self._tables.select(runs.c[column]).where(runs.c.id == run_id)
+            query = self.tables.select(runs.c[column]).where(runs.c.id == run_id)
             found = connection.execute(query).one_or_none()
         if found is None:
             raise KeyError(run_id)
@@ -480,7 +480,7 @@ class Store:
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the documents and files of a run by their path."""
-        files = self._tables.files
+        files = self.tables.files
         with self._read() as connection:
             found = self._by_run(connection, files, [run_id], files.c.path)[run_id]
             self._fetch(connection, {one.hash for one in found})
@@ -493,14 +493,14 @@ class Store:
 
     def kept(self, run_id: str) -> list[Kept]:
         """Return the journal of a run, in order."""
-        rows = self._tables.rows
+        rows = self.tables.rows
         with self._read() as connection:
             found = self._by_run(connection, rows, [run_id], rows.c.seq)[run_id]
         return self._kept(found)
 
     def parts(self, run_id: str) -> list[Part]:
         """Return what each process had of a run, in order."""
-        claims = self._tables.claims
+        claims = self.tables.claims
         with self._read() as connection:
             return _parts(self._by_run(connection, claims, [run_id], claims.c.epoch)[run_id])
 
@@ -515,7 +515,7 @@ class Store:
         limit: int = 50,
     ) -> list[RunRow]:  # fmt: skip
         """Return runs, the newest first; `before` is the id of the last one on the page before."""
-        runs = self._tables.runs
+        runs = self.tables.runs
         query: Select[Any] = runs.select().order_by(runs.c.created.desc(), runs.c.id.desc()).limit(limit)
         if states:
             query = query.where(runs.c.state.in_(states))
@@ -524,7 +524,7 @@ class Store:
         with self._read() as connection:
             if before is not None:
                 created = connection.execute(
-                    self._tables.select(runs.c.created).where(runs.c.id == before)
+                    self.tables.select(runs.c.created).where(runs.c.id == before)
                 ).scalar()
                 older = (runs.c.created == created) & (runs.c.id < before)
                 query = query.where((runs.c.created < created) | older)
@@ -532,66 +532,23 @@ class Store:
 
     def ended_before(self, ns: int) -> list[str]:
         """Return the runs that ended before a time."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.id).where(runs.c.ended < ns, runs.c.state.in_(ENDED))
+        runs = self.tables.runs
+        query = self.tables.select(runs.c.id).where(runs.c.ended < ns, runs.c.state.in_(ENDED))
         with self._read() as connection:
             return list(connection.execute(query).scalars())
 
-    def keys_in(self, connection: Connection, ids: Collection[str]) -> list[str]:
-        """Return the concurrency keys of runs, in a transaction of the caller."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.concurrency_key).where(
-            runs.c.id.in_(list(ids)), runs.c.concurrency_key.is_not(None)
-        )
-        return sorted(set(connection.execute(query).scalars()))
-
-    def keys_waiting(self) -> list[str]:
-        """Return the concurrency keys of which runs wait that might be admitted by now."""
-        runs = self._tables.runs
-        query = self._tables.select(runs.c.concurrency_key).where(*self._waiting(time.time_ns())).distinct()
-        with self._read() as connection:
-            return sorted(connection.execute(query).scalars())
-
-    def _waiting(self, now: int) -> tuple[ColumnElement[bool], ...]:
-        runs = self._tables.runs
-        in_time = runs.c.not_before.is_(None) | (runs.c.not_before <= now)
-        return runs.c.admitted.is_(False), runs.c.state == "queued", in_time
-
-    def admit_in(self, connection: Connection, key: str) -> list[tuple[str, int]]:
-        """Admit the next runs of a concurrency key, in a transaction of the caller: (run, priority) each."""
-        runs = self._tables.runs
-        self._tables.lock_key(connection, key)
-        ours = runs.c.concurrency_key == key
-        count = self._tables.select(self._tables.func.count()).where(
-            ours, runs.c.admitted, runs.c.state.notin_(ENDED)
-        )
-        busy: int = connection.execute(count).scalar_one()
-        query = self._tables.select(runs.c.id, runs.c.priority, runs.c.concurrency_limit)
-        query = query.where(ours, *self._waiting(time.time_ns()))
-        found = []
-        for one in connection.execute(
-            query.order_by(runs.c.priority.desc(), runs.c.created, runs.c.id).limit(_MOST_ADMITTED)
-        ):
-            if busy >= one.concurrency_limit:
-                break
-            busy += 1
-            found.append((one.id, one.priority))
-        change = runs.update().where(runs.c.id.in_([run_id for run_id, _ in found])).values(admitted=True)
-        connection.execute(change)
-        return found
-
     def count_in(self, connection: Connection, state: State) -> int:
         """Return how many runs there are in a state, in a transaction of the caller."""
-        runs = self._tables.runs
-        query = self._tables.select(self._tables.func.count()).where(runs.c.state == state)
+        runs = self.tables.runs
+        query = self.tables.select(self.tables.func.count()).where(runs.c.state == state)
         number: int = connection.execute(query).scalar_one()
         return number
 
     def counts(self, states: Collection[str] = ()) -> dict[str, int]:
         """Return how many runs there are in each state, or in these; an index finds few among many."""
-        runs = self._tables.runs
-        number = self._tables.func.count().label("number")
-        query = self._tables.select(runs.c.state, number).group_by(runs.c.state)
+        runs = self.tables.runs
+        number = self.tables.func.count().label("number")
+        query = self.tables.select(runs.c.state, number).group_by(runs.c.state)
         if states:
             query = query.where(runs.c.state.in_(states))
         with self._read() as connection:
@@ -601,7 +558,7 @@ class Store:
 
     def delete(self, ids: Iterable[str]) -> list[str]:
         """Delete ended runs with all they have; returns those that were there and had ended."""
-        tables = self._tables
+        tables = self.tables
         with self.begin() as connection:
             query = tables.select(tables.runs.c.id).where(
                 tables.runs.c.id.in_(list(ids)), tables.runs.c.state.in_(ENDED)
@@ -618,7 +575,7 @@ class Store:
 
     def copy_rows_in(self, connection: Connection, source: str, target: str, paths: Collection[str]) -> None:
         """Copy these rows of a run's journal into another's, in a transaction of the caller."""
-        rows = self._tables.rows
+        rows = self.tables.rows
         for row in connection.execute(rows.select().where(rows.c.run == source)).mappings().all():
             if row["path"] in paths:
                 connection.execute(rows.insert(), {**row, "run": target})
@@ -628,7 +585,6 @@ class StateError(SurroundingsError):
     """The database could not do it this time; it may well the next."""
 
 
-_MOST_ADMITTED: Final = 64
 _MOST_CONTENTS: Final = 256
 _RUN_FIELDS: Final = tuple(one.name for one in fields(RunRow))
 

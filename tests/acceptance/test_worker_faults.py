@@ -150,7 +150,7 @@ def test_a_run_that_cannot_be_opened_is_ended_apart(api, workers, store, flow):
         connection.exec_driver_sql("UPDATE flowspan_files SET path = 'other.json' WHERE run = 'r0'")
         damaged = store.vault.seal(b"{}")[:-9] + b"damaged00"
         connection.execute(
-            store._tables.runs.update().where(store._tables.runs.c.id == "r1").values(given=damaged)
+            store.tables.runs.update().where(store.tables.runs.c.id == "r1").values(given=damaged)
         )
     workers.start()
     until(lambda: all_ended(store, 3))
