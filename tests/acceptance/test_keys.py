@@ -9,6 +9,10 @@ import pytest
 import runner
 from runner.core.model import Config, Edge, External, InputField, Retry, Step, Until
 from runner.platforms.steps import wire_names
+from runner.runtime.intake import Intake
+from runner.runtime.queue import Queue
+from runner.runtime.store import Store
+from tests.command import flow_file
 from tests.servers import ApiServer, Reply
 
 
@@ -447,6 +451,25 @@ def config_stopOnError():  # noqa: N802
     answers = {"/a": [Reply(500)]}
     assert ran({"id": "a"}, {"id": "b"}, answers=answers).targets == ["/a"]
     assert ran({"id": "a"}, {"id": "b"}, answers=answers, stopOnError=False).targets == ["/a", "/b"]
+
+
+def admitted(folder, **config):
+    """Submit three runs with the same key; whether each may be taken by a worker."""
+    flow = flow_file(folder, {"id": "a", "set": {"x": "1"}}, config={"concurrencyKey": "{{env.K}}", **config})
+    store = Store(f"sqlite:///{folder / 's.db'}", {})
+    queue, intake = Queue(store), Intake(str(flow))
+    taken = [intake.take(store, queue, {}, runner.RunSettings(env={"K": "k"})) for _ in range(3)]
+    found = [store.get(one.row.id).admitted for one in taken]
+    store.close()
+    return found
+
+
+def config_concurrencyKey(tmp_path):  # noqa: N802
+    assert admitted(tmp_path) == [True, False, False]
+
+
+def config_maxConcurrencyPerKey(tmp_path):  # noqa: N802
+    assert admitted(tmp_path, maxConcurrencyPerKey=2) == [True, True, False]
 
 
 def config_flowTimeout():  # noqa: N802
