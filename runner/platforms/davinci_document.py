@@ -70,7 +70,7 @@ def sendable(flow: Row) -> Sendable | None:
         unsent = tuple(name for name, one in flow.items() if name not in known and one)
         # When an export says that it was saved is not known to be what the API says.
         return _sendable(made, VERSION[:1], unsent, is_exported=True)
-    made = _flow_of_version(flow)
+    made = flow_of_version(flow)
     if not made.keys() & {*WRITABLE, "id"}:
         return None
     return replace(_sendable(made, VERSION), is_version=made is not flow)
@@ -86,7 +86,7 @@ def _sendable(
     return Sendable(body, _text(flow.get("id")), _text(home), made_from, unsent, is_exported)
 
 
-def _flow_of_version(document: Row) -> Row:
+def flow_of_version(document: Row) -> Row:
     """Return what was fetched as a version of a flow, or as an export of one, as the flow."""
     flow = document.get("flow")
     if not isinstance(flow, dict) or "version" not in document:

@@ -26,7 +26,7 @@ from runner.platforms.davinci_api import (
     moment,
     unmapped,
 )
-from runner.platforms.davinci_document import VERSION
+from runner.platforms.davinci_document import VERSION, flow_of_version
 from runner.platforms.davinci_rules import PROPERTIES
 from runner.platforms.differences import change_line, shortened, shown, unlike
 
@@ -107,7 +107,7 @@ def push(there: Environment, save: Save) -> Program[Done | Refusal]:
     after = yield from get(there, save.flow)
     if isinstance(after, Refusal):
         return replace(after, message=f"the flow was saved, but not read back: {after.message}")
-    others = tuple(_others(save.flow, look.before, answer, after))
+    others = yield from _others(there, save.flow, look, answer, after)
     found = tuple(_losses(look.sent, after))
     versions = f"version {_version(look.before)} -> {_version(answer)}"
     done = Done("updated", save.flow, versions, found, overwritten=others)
@@ -175,15 +175,31 @@ def _version(flow: Row) -> str:
     return shown(flow.get("currentVersion"))
 
 
-def _others(flow: str, before: Row, answer: Row, after: Row) -> Iterator[str]:
-    """Yield what others have saved around this save: each save counts the version up by one."""
-    old, mine, last = (one.get("currentVersion") for one in (before, answer, after))
+def _others(there: Environment, flow: str, look: _Look, answer: Row, after: Row) -> Program[tuple[str, ...]]:
+    """Return what others have saved around this save: each save counts the version up by one."""
+    old, mine, last = (one.get("currentVersion") for one in (look.before, answer, after))
+    found = []
     if isinstance(old, int) and isinstance(mine, int) and mine > old + 1:
+        is_own = yield from _is_so(there, flow, mine - 1, look.sent)
         between = str(old + 1) if mine == old + 2 else f"{old + 1} to {mine - 1}"
-        yield f"version {between} was saved by somebody else at the same time; version {mine} replaces it"
-        yield f"  runner pull --from davinci --id {flow} --flow-version {mine - 1} --export shows it"
+        if is_own and mine == old + 2:
+            yield Tell(f"version {between} is the same: an attempt of this save whose answer was lost")
+        else:
+            found.append(
+                f"version {between} was saved by somebody else at the same time; version {mine} replaces it"
+            )
+            found.append(
+                f"  runner pull --from davinci --id {flow} --flow-version {mine - 1} --export shows it"
+            )
     if last != mine:
-        yield f"version {shown(last)} was saved by somebody else right after version {shown(mine)}"
+        found.append(f"version {shown(last)} was saved by somebody else right after version {shown(mine)}")
+    return tuple(found)
+
+
+def _is_so(there: Environment, flow: str, version: int, sent: Row) -> Program[bool]:
+    """Return whether a version has all that was sent, as one has that was sent twice."""
+    details = yield from there.call("GET", there.flow(flow, "versions", version, "details"))
+    return not isinstance(details, Refusal) and not any(_losses(sent, flow_of_version(details)))
 
 
 def _what_came_of_it(there: Environment, flow: str, look: _Look, refusal: Refusal) -> Program[Done | Refusal]:

@@ -397,6 +397,22 @@ def test_several_writers_between_are_told(kind, tmp_path):
     )
 
 
+def test_a_save_that_was_made_twice_is_no_writer_between(kind, tmp_path):
+    flow = kind.add("Login", **FULL)
+    pulled(kind, tmp_path, flow, name="Mine")
+
+    def broken(request):
+        kind.handle(request)
+        return Reply(502, "the gateway gave up")
+
+    kind.on(f"/v1/environments/{ENV}/flows/{flow}", broken, kind.handle, method="PUT")
+    done = push(kind, tmp_path, "flow.json", "--deploy")
+    deploys = [request for request in kind.requests if request.method == "POST"]
+    assert (done.returncode, done.stdout) == (0, f"{flow}: updated (version 1 -> 3, deployed version 3)\n")
+    assert "version 2 is the same: an attempt of this save whose answer was lost" in done.stderr
+    assert len(deploys) == 1
+
+
 def test_a_writer_right_after_the_save_is_told(kind, tmp_path):
     flow = kind.add("Login", **FULL)
     pulled(kind, tmp_path, flow, name="Mine")
