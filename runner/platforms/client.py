@@ -68,7 +68,7 @@ class Done:
     tells what others have done at the same time.
     """
 
-    verb: Literal["created", "replaced", "updated", "unchanged", "deleted", "found"]
+    verb: Literal["created", "replaced", "updated", "unchanged", "deleted", "found", "valid"]
     name: str = ""
     detail: str = ""
     losses: tuple[str, ...] = ()

@@ -335,7 +335,7 @@ def validate(there: Environment, flow: str, graph: Json) -> Program[Done | Refus
     if count:
         return Refusal(f"the platform finds {counted(count, 'error')} in the flow", fields=errors)
     warnings = answer.get("dvlinterWarningCount") or len(found)
-    return Done("found", flow, f"no errors, {counted(warnings, 'warning')}")
+    return Done("valid", flow, f"no errors, {counted(warnings, 'warning')}")
 
 
 def _is_error(finding: Row) -> bool:

@@ -711,11 +711,11 @@ def test_a_flow_and_a_version_are_deleted_once(kind, tmp_path):
 def test_a_flow_is_looked_at_without_being_changed(kind, tmp_path):
     flow = kind.add("Login", **FULL)
     done = push(kind, tmp_path, "--validate", "--id", flow)
-    assert (done.returncode, done.stdout) == (0, f"{flow}: found (no errors, 0 warnings)\n")
+    assert (done.returncode, done.stdout) == (0, f"{flow}: valid (no errors, 0 warnings)\n")
     graph = copy.deepcopy(GRAPH)
     del graph["elements"]["edges"][1]
     warned = push(kind, tmp_path, write(tmp_path, {"graphData": graph}), "--validate", "--id", flow)
-    assert (warned.returncode, warned.stdout) == (0, f"{flow}: found (no errors, 1 warning)\n")
+    assert (warned.returncode, warned.stdout) == (0, f"{flow}: valid (no errors, 1 warning)\n")
     assert warned.stderr == "1x9qj2pz5m: The node leads nowhere. Look at it. (dv-bp-001)\n"
     del graph["elements"]["nodes"][0]["data"]["connectionId"]
     refused = push(kind, tmp_path, write(tmp_path, {"graphData": graph}), "--validate", "--id", flow)

@@ -472,7 +472,7 @@ def test_an_answer_without_findings_finds_nothing():
         flow(graphData={"allLinterErrors": [5]}),
     ):
         done = play(validate(THERE, "f", {}), (sent("POST", body={"graphData": {}}), fine(value)))
-        assert done == Done("found", "f", "no errors, 0 warnings")
+        assert done == Done("valid", "f", "no errors, 0 warnings")
 
 
 def test_errors_that_are_only_counted_are_told_too():
