@@ -204,6 +204,23 @@ def test_one_token_serves_two_steps_and_a_dead_one_is_replaced_once(play):
         assert secret not in seen.printed
 
 
+def test_a_flow_of_davinci_runs_with_a_person_and_a_service_by_files(play):
+    pytest.importorskip("quickjs", reason="no JavaScript engine: the extra js is not installed")
+    seen = play("davinci")
+    assert seen.code == 0, seen.printed
+    assert seen.paths == ["/oauth/token", "/customers", "/scores"]
+    claims = seen.result["outputs"]["open000001"]["additionalProperties"]
+    assert claims == {"limit": 7200, "mail": "mail-1"}
+    assert "wobbly-bicycle" not in seen.printed
+
+
+def test_a_flow_of_davinci_ends_with_the_error_of_its_subflow(play):
+    pytest.importorskip("quickjs", reason="no JavaScript engine: the extra js is not installed")
+    seen = play("davinci", "-e clientSecret=wrong-one")
+    assert (seen.code, seen.paths) == (1, ["/oauth/token"])
+    assert seen.step("failed0001")["error"]["code"] == "customer.401"
+
+
 def test_a_flow_runs_from_a_few_lines_of_python():
     done = shell(COMMANDS["library_use.py"])
     assert (done.returncode, done.stderr) == (0, "")

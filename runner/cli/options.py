@@ -80,6 +80,7 @@ CONVERT_EXAMPLE: Final = """\
 examples:
   runner convert flow.json --to react-flow -o drawing.json
   runner convert drawing.json --to steps
+  runner convert davinci-export.json --to steps -o flow.json
   runner convert flow.json --to versori-flow -o versori-flow.json
 
 exit codes:

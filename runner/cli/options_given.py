@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 # Tests hold it to runner.platforms, which takes too long to import here.
-FROM: Final = ("steps", "nected", "react-flow")
+FROM: Final = ("steps", "nected", "davinci", "react-flow")
 
 
 def add_given(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,10 @@
 """Scripted outcomes: what a step that only its platform can run gets instead of the world.
 
 A file of `--answers` (what a person would do) or `--stubs` (what a service would) holds one object:
-the id of a node, or its type, to ``{"output": {…}}``, ``{"error": {"code", "message"}}`` or both, or to
-a list of them. The nth visit of the node takes the nth of a list; one that is no list serves each.
+the id of a node, or its type, to ``{"output": {…}}``, ``{"error": {"code", "message"}}`` or both, with the
+`branch` that it takes, or to a list of them. The nth visit of the node takes the nth of a list; one that
+is no list serves each. A stub by its id stands in for any node of another platform, also for one that
+could run.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from runner.core.commands import Json, Outcome, StepFailure
-from runner.core.compiled import Plan, StepPlan
+from runner.core.compiled import ForeignWork, Plan, StepPlan
 from runner.core.document import join
 from runner.core.model import UNSET, External
 from runner.core.redact import Masker, secret_name
@@ -22,7 +24,8 @@ from runner.errors import Problem
 Source: TypeAlias = Literal["answer", "stub", "recording"]
 
 FILES: Final = {"answers": "answer", "stubs": "stub"}  # the flag of a file, and what comes out of it
-KEYS: Final = ("output", "error")
+KEYS: Final = ("output", "error", "branch")
+SUBFLOWS: Final = ("flowConnector/startSubFlow", "flowConnector/startUiSubFlow")
 UNANSWERED: Final[dict[tuple[str, str], str]] = {
     ("davinci", "answers"): "davinci.needs_input",
     ("davinci", "stubs"): "davinci.unsupported_node",
@@ -52,8 +55,7 @@ class Answers:
 
     def outcome(self, plan: StepPlan, visit: int, masker: Masker) -> Outcome:
         """Return how a node ends at its nth visit. What it gives under a secret name is secret."""
-        assert plan.external is not None
-        found = self.find(plan.id, plan.external)
+        found = self.find(plan.id, plan.external or External())
         if found is None:  # a run is refused before; a step that was made by hand gets here
             return _failed(plan, "", "external.unanswered", "nothing says how the node ends")
         source, given = found
@@ -66,11 +68,16 @@ class Answers:
         secret = frozenset(name for name in outputs if secret_name(name))
         masker.add([outputs[name] for name in secret])
         if "error" not in given:
-            return Outcome("succeeded", outputs, tainted=secret, source=source)
+            return Outcome("succeeded", outputs, taken=_branch(given), tainted=secret, source=source)
         error = given["error"]
         code, message = to_text(error.get("code") or "external.failed"), to_text(error.get("message") or "")
         failure = StepFailure(code, message or "the scripted outcome is a failure", plan.where)
         return Outcome("failed", outputs, failure=failure, tainted=secret, source=source)
+
+
+def _branch(given: Mapping[str, Json]) -> str | None:
+    branch = given.get("branch")
+    return branch if branch in (None, "true", "false") else f"case:{branch}"
 
 
 def _failed(plan: StepPlan, source: str, code: str, what: str) -> Outcome:
@@ -79,8 +86,12 @@ def _failed(plan: StepPlan, source: str, code: str, what: str) -> Outcome:
 
 def flaws(answers: Answers, plan: Plan) -> Iterator[Problem]:
     """Yield what is wrong with what is given: its shape, and keys that name no node (a warning)."""
-    nodes = list(externals(plan))
-    known = [*(step.id for _, step in nodes), *(step.external.type for _, step in nodes if step.external)]
+    if not answers.answers and not answers.stubs:
+        return
+    known: list[str] = []
+    for _, step in steps_of(plan):
+        known += [step.id] if step.external is not None or isinstance(step.work, ForeignWork) else []
+        known += [step.external.type] if step.external is not None else []
     for flag in FILES:
         for key, given in getattr(answers, flag).items():
             where = join(f"--{flag}", key)
@@ -97,17 +108,21 @@ def _flaws_of(given: Json, where: str) -> Iterator[Problem]:
         yield Problem("external.shape", where, f"is no outcome; {form}")
         return
     for key in KEYS:
-        if key in given and not isinstance(given[key], dict):
+        if key == "branch" and not isinstance(given.get(key), str | None):
+            yield Problem("external.shape", where, "'branch' must be a text: true, false or the id of a case")
+        elif key != "branch" and key in given and not isinstance(given[key], dict):
             what = f"{key!r} must be an object, not {kind_of(given[key])}; {form}"
             yield Problem("external.shape", where, what)
 
 
+def steps_of(plan: Plan) -> Iterator[tuple[Plan, StepPlan]]:
+    """Yield each step with its plan; those of flows that are run too, once."""
+    return ((inner, step) for inner in plan.with_inner() for step in inner.steps)
+
+
 def externals(plan: Plan) -> Iterator[tuple[Plan, StepPlan]]:
-    """Yield each step that needs a scripted outcome, with its plan; those of flows that are run too, once."""
-    for inner in plan.with_inner():
-        for step in inner.steps:
-            if step.external is not None:
-                yield inner, step
+    """Yield each step that needs a scripted outcome, with its plan."""
+    return ((inner, step) for inner, step in steps_of(plan) if step.external is not None)
 
 
 def unanswered(answers: Answers, plan: Plan) -> Iterator[tuple[Plan, Problem]]:
@@ -121,6 +136,8 @@ def unanswered(answers: Answers, plan: Plan) -> Iterator[tuple[Plan, Problem]]:
 
 def _missing(step: StepPlan, external: External, hint: str, *, recorded: bool) -> Problem:
     code = UNANSWERED.get((external.platform, external.ask), "external.unanswered")
+    if external.platform == "davinci" and external.type in SUBFLOWS:
+        code = "davinci.subflow_missing"
     if recorded and external.platform == "nected":
         code = "nected.no_recorded_output"
     of = f" ({external.type})" if external.type else ""

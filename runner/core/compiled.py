@@ -145,7 +145,8 @@ class Given(Protocol):
 class ForeignWork:
     """What a node of another platform does: `program(plan, scope, terms, path, visit)`, made by its reader.
 
-    `external` is given for a node that needs a scripted outcome, `env` are the env values that it uses.
+    `external` is given for a node that needs a scripted outcome, `env` are the env values that it uses;
+    `leading` is the reference that the url of an HTTP node begins with.
     One that runs a flow of the bundle has `given` and `ends` instead of a program.
     """
 
@@ -153,6 +154,7 @@ class ForeignWork:
     program: Callable[..., Program] | None = None
     external: External | None = None
     env: tuple[str, ...] = ()
+    leading: str = ""
     given: Given | None = None
     ends: Callable[[Outcome, Scope, str], Outcome] | None = None
 

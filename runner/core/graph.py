@@ -171,7 +171,7 @@ def _add_edges(graph: Graph, wiring: Wiring) -> None:
         if missing:
             continue
         source, target = positions[edge.source], positions[edge.target]
-        if edge.when in ("true", "false") and wiring.steps[source].kind != "condition":
+        if edge.when in ("true", "false") and wiring.steps[source].kind not in ("condition", "external"):
             what = f"step {edge.source!r} is not a condition step; take 'success', 'failure' or 'done'"
             problems.append(Problem("edge.when", f"{where}.when", what))
         joined = wiring.written[target].join if target in wiring.written else None

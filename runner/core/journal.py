@@ -121,7 +121,7 @@ def shapes(flow: Flow, read_flow: ReadFlow | None = None, prefix: str = "") -> d
     ids = {step.id for step in flow.steps}
     for index, step in enumerate(flow.steps):
         compiler.compile(index, step)
-        if step.flow is not None:
+        if step.flow is not None and step.id not in flow.works:
             compiler.flow_work(step)
         references = [one for _, parts, _ in compiler.uses for part in parts for one in part.references]
         found[prefix + step.id] = Shape(
@@ -133,8 +133,11 @@ def shapes(flow: Flow, read_flow: ReadFlow | None = None, prefix: str = "") -> d
                 if one.root in ("input", "env") and one.path
             ),
         )
-        if step.flow is not None and read_flow is not None:
-            found |= shapes(read_flow(step.flow, flow), read_flow, f"{prefix}{step.id}/")
+        inner = None if step.flow is None else flow.bundle.get(step.flow)
+        if step.flow is not None and inner is None and read_flow is not None:
+            inner = read_flow(step.flow, flow)
+        if inner is not None:
+            found |= shapes(inner, read_flow, f"{prefix}{step.id}/")
     return found
 
 

@@ -71,4 +71,34 @@ KINDS: Final[dict[str, dict[str, Kind]]] = {
         "edge of type else": Kind("run", "Taken after a failure; from a switch if no path is taken."),
         "edge of any other type": Kind("kept", "Read as `then`."),
     },
+    "davinci": {
+        "EVAL": Kind("run", "A gate, with any of the seven operators; edges between nodes."),
+        "START": Kind("run", "Where a flow of the newer builder begins."),
+        "ANNOTATION": Kind("kept", "A note on the canvas."),
+        "httpConnector/makeRestApiCall": Kind("run", "A request; false for an answer that is not 2xx."),
+        "httpConnector/createSuccessResponse": Kind("run", "What the flow gives, with typed claims."),
+        "httpConnector/createErrorResponse": Kind("run", "Fails the flow with the code of its claims."),
+        "httpConnector/createUnwrappedResponse": Kind("run", "What the flow gives, as plain JSON."),
+        "httpConnector/*": Kind("given", "Pages and forms: `--answers` say what a person does."),
+        "functionsConnector/A…B, AIsEmpty, stringAContainsB, arrayOfAIncludesB": Kind(
+            "run", "Comparisons; false is no failure."
+        ),
+        "functionsConnector/AEqualsMultipleB": Kind("run", "A switch; `-1` is the branch for all others."),
+        "functionsConnector/customFunction": Kind(
+            "run", "JavaScript, with the extra `js`; false is a failure."
+        ),
+        "variablesConnector/saveValue": Kind("run", "Variables of the flow; one of the user is refused."),
+        "variablesConnector/saveFlowValue": Kind("run", "The same; what is saved lasts as long as the run."),
+        "variablesConnector/incrementByN": Kind("run", "Increases a variable that is a number."),
+        "nodeConnector/startNode": Kind("run", "Where jumps lead to; its output is what they give."),
+        "nodeConnector/goToNode": Kind("run", "A jump; with edges of its own, a call."),
+        "nodeConnector/returnBackToCallingNode": Kind("run", "Goes on behind the call."),
+        "flowConnector/startSubFlow": Kind("run", "A flow of the same document; any other is stubbed."),
+        "flowConnector/startUiSubFlow": Kind("run", "The same."),
+        "errorConnector/customErrorMessage": Kind("run", "Fails with its code; ends this way of the flow."),
+        "analyticsConnector/logOutcome": Kind("run", "An event on the span."),
+        "any other node": Kind("given", "What only DaVinci or a service can do: `--stubs` say it."),
+        "a disabled node": Kind("refused", "What follows it is not known."),
+        "routing by `outcomes`": Kind("refused", "What it means is not known."),
+    },
 }

@@ -30,6 +30,9 @@ Join = Literal["all", "any", "each"]
 class _Unset:
     """The one value that says that a key was not given, where null means something."""
 
+    def __deepcopy__(self, memo: object) -> _Unset:
+        return self
+
     def __repr__(self) -> str:
         return "UNSET"
 
@@ -522,8 +525,8 @@ class Flow:
     source: str = ""
     document: Document | None = None
     problems: tuple[Problem, ...] = ()
-    works: Mapping[str, Any] = field(default_factory=_nothing)
-    bundle: Mapping[str, Flow] = field(default_factory=_nothing)
+    works: Mapping[str, Any] = field(default_factory=_nothing, repr=False, compare=False)
+    bundle: Mapping[str, Flow] = field(default_factory=_nothing, repr=False, compare=False)
     hints: Mapping[str, str] = field(default_factory=_nothing)
 
     @property

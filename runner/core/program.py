@@ -106,7 +106,7 @@ def computed(code: str, argument: Json) -> Generator[Command, Reply, Json]:
     reply = yield RunScript(code, argument)
     match reply:
         case Computed(value):
-            if _is_too_deep(value):
+            if is_too_deep(value):
                 raise StepError(
                     "limit.depth", f"the value of the script is nested deeper than {MAX_NESTING} levels"
                 )
@@ -204,7 +204,7 @@ def _read_outputs(
         except Absent:
             missing.append(f"no {output.source} for output {name!r}")
             continue
-        if _is_too_deep(outputs[name]):
+        if is_too_deep(outputs[name]):
             message = f"output {name!r} is nested deeper than {MAX_NESTING} levels"
             raise StepError("limit.depth", message, f"{plan.where}.outputs.{name}")
         if name in plan.extras.secret:
@@ -212,7 +212,7 @@ def _read_outputs(
     return outputs, missing
 
 
-def _is_too_deep(value: Json) -> bool:
+def is_too_deep(value: Json) -> bool:
     """Whether a value of an answer is nested so deeply that what writes it later would break."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_NESTING):

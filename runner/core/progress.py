@@ -296,7 +296,7 @@ class FlowRun:
         if outcome.status == "succeeded" and outcome.outputs:
             self.scope.outputs[plan.id] = outcome.outputs
             self.scope.secret.outputs.update((plan.id, name) for name in outcome.tainted)
-        self.scope.left.update(outcome.left)
+        self.scope.leave(outcome.left)
         self._decide(key, outcome)
         self._rest()
 
@@ -427,7 +427,10 @@ class FlowRun:
     def _ended_before_start(self, node: int, plan: StepPlan) -> Outcome | None:
         bound = self.plan.graph.max_visits.get(node, 1)
         if self.visits.get(node, 1) > bound:
-            what = f"step {plan.id!r} would run more than {bound} times; raise maxVisits if that is meant"
+            told = (
+                "which its platform forbids" if self.plan.flow.works else "raise maxVisits if that is meant"
+            )
+            what = f"step {plan.id!r} would run more than {bound} times; {told}"
             return failed("limit.visits", what, plan.where)
         for source in plan.needs:
             if self.state[source] != SUCCEEDED:

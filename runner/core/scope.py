@@ -113,6 +113,18 @@ class Scope:
         """Return what an expression is instead of its value, NOTHING to have it computed."""
         return NOTHING
 
+    def leave(self, left: Mapping[str, Json]) -> None:
+        """Take what a node has left; nothing under a name takes that away."""
+        for name, value in left.items():
+            if value is None:
+                self.left.pop(name, None)
+            else:
+                self.left[name] = value
+
+    def absent(self, text: str) -> Json:  # noqa: ARG002 - for a dry run
+        """Return what stands for a value that another platform's node has not left yet, NOTHING for none."""
+        return NOTHING
+
     def value(self, reference: Reference) -> Json:
         """Return what a reference leads to; raises StepError `reference.missing` that names it."""
         found = self._roots.get(reference.root, NOTHING)

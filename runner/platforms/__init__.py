@@ -18,6 +18,7 @@ DIALECTS: Mapping[str, str] = {
     "steps": "runner.platforms.steps",
     "nected": "runner.platforms.nected",
     "react-flow": "runner.platforms.react_flow",
+    "davinci": "runner.platforms.davinci",
 }
 # Those whose `read` and `to_steps` also take what a run is given for single nodes.
 AIDED: Collection[str] = ("nected",)

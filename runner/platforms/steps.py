@@ -35,6 +35,10 @@ RECORD_KEYS = frozenset(
 )  # fmt: skip
 DATA_KEYS = frozenset({"version", "steps", "config", "edges"})
 PATCH_KEYS = frozenset({"name", "description", "folder_id", "flow_inputs", "is_active"})
+# Keys of traces and of other platforms' documents, which have a name and a description too.
+ELSEWHERE = frozenset(
+    {"spans", "graphData", "flows", "flowInfo", "connectors", "connectorIds", "clonedNodes"}
+)
 OBJECTS = frozenset(
     {"headers", "outputs", "config", "validation", "query", "form", "multipart", "inputs", "set", "retry"}
 )
@@ -61,9 +65,9 @@ def recognises(document: Document) -> bool:
             data = document.embedded("flow_data", data).value
     if isinstance(data, dict) and "nodes" in data and "steps" not in data:
         return False
-    return (
-        "flow_data" in value or "steps" in value or bool(PATCH_KEYS & value.keys() and "spans" not in value)
-    )
+    if "flow_data" in value or "steps" in value:
+        return True
+    return bool(PATCH_KEYS & value.keys()) and not ELSEWHERE & value.keys()
 
 
 def read(document: Document) -> Flow:

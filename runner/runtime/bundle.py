@@ -90,7 +90,7 @@ def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[
 
 def _flows(plan: Plan) -> Iterator[str]:
     for inner in plan.with_inner():
-        if inner is not plan:
+        if inner is not plan and not inner.flow.source.startswith("#"):  # it stands in the same document
             yield inner.flow.source
 
 

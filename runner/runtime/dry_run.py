@@ -32,10 +32,11 @@ from runner.core.commands import (
     Wait,
     Waited,
 )
-from runner.core.compiled import ConditionWork, FlowWork, HttpWork, Plan, StepPlan
+from runner.core.compiled import ConditionWork, FlowWork, ForeignWork, HttpWork, Plan, StepPlan
 from runner.core.condition import Condition
 from runner.core.graph import Arc, Graph
 from runner.core.inputs import check_inputs
+from runner.core.model import External
 from runner.core.names import token_task_id
 from runner.core.program import step_program, token_program
 from runner.core.redact import MASK
@@ -203,6 +204,7 @@ class _Rehearsal:
         if isinstance(step.work, ConditionWork):
             verdict.result = bool(outcome.outputs["result"])
         scope.outputs[step.id] = outcome.outputs
+        scope.leave(outcome.left)
         later = {name for name, value in outcome.outputs.items() if self.stand_ins.is_one(value)}
         scope.open |= {(step.id, name) for name in later}
         scope.secret.outputs.update((step.id, name) for name in outcome.tainted)
@@ -256,20 +258,20 @@ class _Rehearsal:
             shown.notes.append(f"until {until.condition.shown}: {every}")
         if step.extras.delay:
             shown.notes.append(f"after {step.extras.delay:g} s")
-        if isinstance(step.work, ConditionWork):
-            scope = scope.deciding()
-        elif isinstance(step.work, HttpWork):
-            scope = scope.led_by(_leading(step.work))
+        scope = _scope_of(step, scope)
         try:
             outcome = self._play(step, scope, shown)
         except Undecided:
-            assert isinstance(step.work, ConditionWork)
-            shown.notes.append(f"decides {step.work.condition.shown}")
+            of = step.work.condition.shown if isinstance(step.work, ConditionWork) else step.label
+            shown.notes.append(f"decides {of}")
             return None
         except Unsendable as problem:
             outcome = Outcome("failed", failure=StepFailure(problem.code, problem.message, step.where))
         if outcome is not None:
-            shown.failure = outcome.failure
+            if outcome.failure is not None and _is_meant(step):
+                shown.notes.append(f"ends with an error: {self.stand_ins.shown(outcome.failure.message)}")
+            else:
+                shown.failure = outcome.failure
             shown.outputs = {
                 name: MASK if name in outcome.tainted else self.stand_ins.values(value)
                 for name, value in outcome.outputs.items()
@@ -367,6 +369,21 @@ class _Rehearsal:
         shown.requests.append(sent)
         if not stand_ins.within(origin.host):
             self.places.append((sent, shown, (origin.scheme, origin.host, origin.port)))
+
+
+def _scope_of(step: StepPlan, scope: DryScope) -> DryScope:
+    if step.kind == "condition":
+        return scope.deciding()
+    if isinstance(step.work, HttpWork):
+        return scope.led_by(_leading(step.work))
+    if isinstance(step.work, ForeignWork):
+        return scope.led_by(frozenset({step.work.leading} - {""}))
+    return scope
+
+
+def _is_meant(step: StepPlan) -> bool:
+    """Whether a failure is what a node is there for, or what a file says of it, and no fault."""
+    return isinstance(step.work, ForeignWork | External) and step.kind in ("set", "external")
 
 
 def _is_false(condition: Condition) -> str:

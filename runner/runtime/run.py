@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from runner.core.actions import Interruption
-from runner.core.answers import Answers, flaws, unanswered
+from runner.core.answers import Answers, flaws, steps_of, unanswered
 from runner.core.commands import Headers, Json, Outcome
 from runner.core.compiled import HttpWork, Plan
 from runner.core.inputs import check_inputs
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # what a run without a state database does without
     from runner.runtime.journal import RunJournal
     from runner.runtime.pace import Pace
 
+INSTALL_ENGINE = "pip install 'flowspan-runner[js]'"
 RUN_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -345,6 +347,13 @@ def _unscripted(plan: Plan, settings: RunSettings) -> Iterator[Problem]:
     yield from wrong
     for inner, problem in unanswered(given, plan):
         yield from located(inner.flow, [problem])
+    scripts = [(inner, step) for inner, step in steps_of(plan) if step.kind == "script"]
+    for inner, step in scripts if scripts and find_spec("quickjs") is None else ():
+        if step.id not in settings.stubs:
+            what = (
+                f"node {step.id!r} is JavaScript, which needs an engine: {INSTALL_ENGINE}; or give it a stub"
+            )
+            yield from located(inner.flow, [Problem("script.no_engine", step.where, what)])
 
 
 def _at(plan: Plan, code: str, where: str, what: str) -> Problem:

@@ -157,6 +157,10 @@ class DryScope(Scope):
         """Return a stand-in for an expression of which a part is open."""
         return self._instead(text, NOTHING) if any(map(self._touches, references)) else NOTHING
 
+    def absent(self, text: str) -> Json:
+        """Return a stand-in for what a node of another platform has not left yet."""
+        return self._instead(text, NOTHING)
+
     def _instead(self, text: str, value: Json) -> Json:
         if self.decides:
             raise Undecided
