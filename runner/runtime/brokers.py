@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SOURCE: Final = "flowspan-source"
 _BUG_PAUSE: Final = 1.0
 _CONNECT: Final = 10.0
 _FETCH: Final = 5.0
+_KAFKA: Final = 9092
 _LONGEST_REASON: Final = 1000
 
 log = logging.getLogger(__name__)
@@ -163,9 +165,13 @@ class NatsSource:
 
     def __init__(self, place: Place) -> None:
         from faststream.nats import NatsBroker
+        from faststream.security import BaseSecurity
 
         self._place = place
-        self._broker = NatsBroker(place.url, logger=None, max_reconnect_attempts=1)
+        self._wants_tls = urlsplit(place.url).scheme == "tls"
+        context = ssl.create_default_context() if self._wants_tls else None
+        security = BaseSecurity(ssl_context=context, use_ssl=self._wants_tls)
+        self._broker = NatsBroker(place.url, logger=None, max_reconnect_attempts=1, security=security)
         self._client: Any = None
         self._js: Any = None
         self._stream = ""
@@ -182,6 +188,9 @@ class NatsSource:
         place = self._place
         self._client = await self._broker.connect()
         self._client.options["max_reconnect_attempts"] = -1  # from now on, but not for the first time
+        # Its client takes a server without TLS all the same, whatever the scheme says.
+        if self._wants_tls and not self._client._server_info.get("tls_required"):  # noqa: SLF001
+            raise SurroundingsError("that server speaks no TLS; nats:// is without")
         self._js = self._client.jetstream()
         stream = await self._stream_of(place.name)
         if stream is None:
@@ -464,7 +473,8 @@ class KafkaSource:
         from faststream.kafka import KafkaBroker
 
         self._place = place
-        self._broker = KafkaBroker(urlsplit(place.url).netloc.split(","), logger=None)
+        self._servers = urlsplit(place.url).netloc.split(",")
+        self._broker = KafkaBroker(self._servers, logger=None)
         self._subscriber: Any = None
 
     async def connect(self) -> str:
@@ -476,7 +486,10 @@ class KafkaSource:
         await _Connecting(self._place).do(self._start(take))
 
     async def _connect(self) -> str:
-        await self._broker.connect()
+        first = urlsplit(f"//{self._servers[0]}")
+        # Its client leaves something open, and says so, when nobody is there.
+        async with await anyio.connect_tcp(first.hostname or "", first.port or _KAFKA):
+            await self._broker.connect()
         return f"topic {self._place.name}"
 
     async def _start(self, take: Take) -> None:

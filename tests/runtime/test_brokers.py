@@ -1,12 +1,13 @@
 """Messages out of real brokers: handed over, settled, left, buried (see tests/brokers.py for which)."""
 
 import json
+import sys
 
 import anyio
 import pytest
 
 from runner.errors import SurroundingsError
-from runner.runtime.brokers import REASON, SOURCE, Place, PoisonError, source_of
+from runner.runtime.brokers import REASON, SOURCE, Place, PoisonError, _whole, source_of
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20
@@ -155,3 +156,46 @@ async def test_a_broker_that_is_not_there_is_told_without_its_password(broker):
         await source.connect()
     assert str(caught.value).startswith(f"the broker at {broker.kind}://127.0.0.1:1: ")
     assert "secret" not in str(caught.value)
+
+
+async def test_kafka_hands_over_a_batch_and_buries_what_is_poison():
+    # There is no Kafka to be had here: this is FastStream's stand-in for one, and proves only our part.
+    from faststream.kafka import TestKafkaBroker
+
+    taker, buried = Taker(), []
+    taker.gate.set()
+    source = source_of(Place("kafka://127.0.0.1:1", "orders", "orders.dead"))
+
+    async def note(message):
+        buried.append((message.body, dict(message.headers)))
+
+    source._broker.subscriber("orders.dead", decoder=_whole)(note)
+    async with TestKafkaBroker(source._broker) as broker:
+        await source.start(taker)
+        await broker.publish_batch(b"one", b"poison", topic="orders", headers={"Kind": "x"})
+        assert not source.is_broken()
+        await source.stop()
+    assert [message.body for message in taker.messages] == [b"one", b"poison"]
+    assert all(message.id.startswith("kafka:orders:0:0:") for message in taker.messages)
+    [(body, headers)] = buried
+    assert (body, headers["Kind"], headers[REASON]) == (b"poison", "x", "it is not m\\xf6glich")
+
+
+async def test_a_kafka_that_is_not_there_is_told():
+    source = source_of(Place("kafka://127.0.0.1:1", "orders", "orders.dead"))
+    with pytest.raises(SurroundingsError, match=r"the broker at kafka://127\.0\.0\.1:1: "):
+        await source.connect()
+    await source.stop()
+
+
+async def test_packages_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faststream.redis", None)
+    with pytest.raises(SurroundingsError, match=r"pip install 'flowspan-runner\[ingest\]'"):
+        source_of(Place("redis://127.0.0.1:6379", "a", "b"))
+
+
+async def test_a_server_without_tls_is_refused_where_tls_is_asked_for(nats_port):
+    source = source_of(Place(f"tls://127.0.0.1:{nats_port}", "orders", "orders.dead"))
+    with pytest.raises(SurroundingsError, match="that server speaks no TLS"):
+        await source.connect()
+    await source.stop()
