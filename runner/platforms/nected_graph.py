@@ -15,6 +15,7 @@ from runner.core.commands import Json
 from runner.core.document import Document, join
 from runner.core.text import close_match, kind_of
 from runner.errors import Problem, Severity
+from runner.platforms.dominators import spans_of
 from runner.platforms.nected_tokens import NOT_NODES, Tokens, Unreadable, inside_of, spelled, texts_in
 from runner.platforms.time_zones import TIME_ZONES
 
@@ -127,7 +128,9 @@ class Edge(NamedTuple):
 class Workflow:
     """What of a document can be used; `problems` is what is wrong with the rest.
 
-    `nodes` are by id. `arcs` are the edges with the placeholders between nodes left out.
+    `nodes` are by id. `arcs` are the edges with the placeholders between nodes left out, `before` has the
+    sources of those into a node. `spans` number the nodes that are reached: those that are reached over a
+    node alone are numbered within its span.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -139,6 +142,8 @@ class Workflow:
     tokens: Tokens = field(default_factory=lambda: Tokens.of(()))
     by_name: dict[str, Node] = field(default_factory=dict)
     edge_ids: dict[str, int] = field(default_factory=dict)
+    before: dict[str, list[str]] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def refuse(self, code: str, where: str, what: str, severity: Severity = "error") -> None:
         """Note what is wrong."""
@@ -151,19 +156,12 @@ class Workflow:
 
     def leading_to(self, name: str) -> set[str]:
         """Return all nodes from which a node is reached."""
-        before: dict[str, list[str]] = {}
-        for arc in self.arcs:
-            before.setdefault(arc.target, []).append(arc.source)
-        return _reached([*before.get(name, ())], before)
+        return _reached([*self.before.get(name, ())], self.before)
 
-    def after(self, without: str = "") -> set[str]:
-        """Return what is reached from the beginning, if one node were not there."""
-        following: dict[str, list[str]] = {}
-        for arc in self.arcs:
-            if without not in (arc.source, arc.target):
-                following.setdefault(arc.source, []).append(arc.target)
-        begin = [one.id for one in (self.trigger, self.nodes.get(self.start)) if one is not None]
-        return _reached([one for one in begin if one != without], following)
+    def is_unavoidable(self, source: str, name: str) -> bool:
+        """Whether every way from the beginning to a node leads over another one."""
+        first, last = self.spans.get(source, (0, -1))
+        return first <= self.spans.get(name, (-1, -1))[0] <= last
 
 
 def _reached(begin: list[str], following: Mapping[str, Iterable[str]]) -> set[str]:
@@ -436,11 +434,13 @@ def _check_graph(workflow: Workflow) -> None:
             workflow.refuse(
                 "nected.structure", f"edges[{arc.number}].target", "nothing can lead to the trigger"
             )
+    for arc in workflow.arcs:
+        workflow.before.setdefault(arc.target, []).append(arc.source)
     if not workflow.start or workflow.trigger is None:
         return
-    reached = workflow.after()
+    workflow.spans = spans_of(workflow.before, workflow.trigger.id)
     for node in workflow.executable:
-        if node.id not in reached:
+        if node.id not in workflow.spans:
             workflow.refuse(
                 "nected.structure", node.where, f"no edge leads to the node {node.id!r}; add one or remove it"
             )
@@ -502,6 +502,8 @@ def _check_tokens(workflow: Workflow) -> None:
             if isinstance(token, Unreadable):
                 workflow.refuse("nected.bad_reference", where, token.what)
             elif source := workflow.by_name.get(token.name):
+                if source.id != node.id and workflow.is_unavoidable(source.id, node.id):
+                    continue
                 before = workflow.leading_to(node.id) if before is None else before
                 if source.id not in before:
                     what = f"{{{{{inside}}}}}: the node {source.name!r} does not run before this one"

@@ -127,8 +127,6 @@ class _Turning:
         self.bound: dict[str, tuple[str, Data]] = {}  # by node: the key of its binding, and what it says
         self.ids = {**_step_ids(workflow), **aids.ids}
         self.used: dict[str, dict[str, Json]] = {}
-        self.leading: dict[str, Node] = {}  # what is being turned
-        self.unavoidable: dict[tuple[str, str], bool] = {}
         self.exits: dict[str, dict[str, tuple[str, str]]] = {}  # of a switch: by path, a step and `when`
         self.node: Node | None = None
 
@@ -374,10 +372,8 @@ class _Turning:
         if is_plain and path[:1] == ("output",) and "output" not in source.fields:
             path = path[1:]
         found = operand(self.ids[source.id], path)
-        pair = source.id, node.id
-        if pair not in self.unavoidable:
-            self.unavoidable[pair] = node.id not in self.workflow.after(without=source.id)
-        return found if self.unavoidable[pair] else f" {found} | default(none) "
+        is_there = self.workflow.is_unavoidable(source.id, node.id)
+        return found if is_there else f" {found} | default(none) "
 
     def _given(self, token: Token, inside: str) -> str:
         """Return where the value of a token stands that only the platform knows: with the trigger."""

@@ -17,6 +17,7 @@ from runner.core.text import close_match
 
 _TOKEN: Final = re.compile(r"\{\{\s*+(?P<inside>(?:\.|systemVar\.)[^{}]*+)\}\}")
 _PART: Final = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,9})\]|\[\"([^\"]+)\"\]|\['([^']+)'\]")
+_END: Final = re.compile(r"[.\[]")  # of a name, if it is one
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 INPUTS: Final = ("Trigger", "customInput")  # rules call the trigger's fields by the second name
@@ -49,19 +50,20 @@ class Unreadable(NamedTuple):
 class Tokens:
     """Reads the tokens of a workflow whose nodes have these names, as tokens spell them."""
 
-    names: tuple[str, ...]
+    names: frozenset[str]
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Tokens:
         """Return a reader for nodes of these names."""
-        return cls(tuple(sorted({spelled(name) for name in names} | {*NOT_NODES}, key=len, reverse=True)))
+        return cls(frozenset(map(spelled, names)) | {*NOT_NODES})
 
     def read(self, inside: str) -> Token | Unreadable:
         """Return what stands between the braces of a token as a name and a path."""
         text = inside.removeprefix(".")
-        for name in self.names:
-            rest = text.removeprefix(name)
-            if text.startswith(name) and (not rest or rest[0] in ".["):
+        ends = [match.start() for match in _END.finditer(text)]
+        for end in (len(text), *reversed(ends)):
+            name, rest = text[:end], text[end:]
+            if name in self.names:
                 path = _path(rest)
                 if path is None:
                     return Unreadable(f"{{{{{inside}}}}}: {rest!r} is no path; write .name or [0]")
