@@ -9,7 +9,7 @@ from runner.core.document import Document
 from runner.core.kinds import KINDS
 from runner.core.model import StepKind
 from runner.core.plan import build_plan
-from runner.platforms import DIALECTS, convert, read
+from runner.platforms import DIALECTS, convert, nected_graph, read
 from runner.platforms.react_flow import KNOWN_TYPES
 
 REQUEST = {"method": "GET", "url": "http://h.example/"}
@@ -150,5 +150,7 @@ def test_no_kind_is_missing_from_the_table():
     }
     assert {name for name, _ in workflows()} == set(KINDS["nected"])
     assert {spelling.removesuffix("Node") for spelling in NECTED_NODES} >= SAID_BY_THE_SEED
+    rows = {name.removesuffix("Node").lower() for name in KINDS["nected"]}
+    assert nected_graph.KINDS.keys() - {"apitrigger"} <= rows
     assert set(get_args(StepKind)) - {"script"} <= set(KINDS["steps"])
     assert set(KNOWN_TYPES) <= set(KINDS["react-flow"])
