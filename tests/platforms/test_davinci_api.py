@@ -193,6 +193,36 @@ def test_an_answer_that_is_no_flow_is_told(reply, refusal):
 
 
 @pytest.mark.parametrize(
+    ("status", "code", "inner"),
+    [
+        (400, "INVALID_DATA", "UNIQUENESS_VIOLATION"),
+        (401, "ACCESS_FAILED", "INVALID_TOKEN"),
+        (403, "ACCESS_FAILED", "INSUFFICIENT_PERMISSIONS"),
+        (404, "NOT_FOUND", "NOT_FOUND"),
+        (415, "INVALID_REQUEST", "INVALID_MEDIA_TYPE"),
+        (500, "UNEXPECTED_ERROR", "UNEXPECTED_ERROR"),
+    ],
+)
+def test_every_error_of_the_api_is_told_with_code_message_and_target(status, code, inner):
+    detail = {"code": inner, "message": "this is why", "target": "flow.name"}
+    error = {"id": "0-1", "code": code, "message": "That did not work.", "details": [detail]}
+    refusal = play(clone(THERE, "f"), (GET, fine(flow())), (sent("POST"), fine(error, status)))
+    first, second, *_ = refusal.lines()
+    assert first == f"the platform answered {status}: That did not work. ({code}, error 0-1)"
+    assert second == f"  flow.name: this is why ({inner})"
+    assert (refusal.status, refusal.code) == (status, code)
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_gateway_that_fails_is_asked_again(status):
+    script = (
+        (GET, answer("<h1>Bad gateway</h1>", status)),
+        (told(f"it answered {status}; trying again"), Waited()),
+    )
+    assert play(get(THERE, "f"), *script, (lambda _: True, Waited()), (GET, fine(flow()))) == flow()
+
+
+@pytest.mark.parametrize(
     ("inner", "seconds"),
     [
         ({"retryAfter": "1970-01-01T00:00:07.2Z"}, 8),
