@@ -42,6 +42,8 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
 
 
 def _list(store: Store, options: Options, out: Output) -> int:
+    if options.before is not None:
+        _rows(store, [options.before])
     rows = store.runs(states=options.status, flow=options.of_flow, before=options.before, limit=options.limit)
     if options.json:
         _print_json([run_json(row) for row in rows], out)
@@ -139,8 +141,12 @@ def _stats(store: Store, options: Options, out: Output) -> int:
 
 
 def _cancel(store: Store, options: Options, out: Output) -> int:
-    for row in _rows(store, options.ids):
-        state = store.cancel(row.id)
+    rows = _rows(store, options.ids)
+    states = [store.cancel(row.id) for row in rows]
+    if options.json:
+        _print_json([run_json(row) for row in _rows(store, options.ids)], out)
+        return 0
+    for row, state in zip(rows, states, strict=True):
         told = {"cancelled": "cancelled", "running": "is asked to end"}
         what = told.get(str(state), f"has ended already: {state}") if row.state not in ENDED else None
         out.line(f"{row.id} {what or f'has ended already: {row.state}'}")
@@ -159,6 +165,9 @@ def _delete(store: Store, options: Options, out: Output) -> int:
             raise FlowError([Problem("run.not_ended", name, what) for name in going])
         ids = options.ids
     deleted = store.delete(ids)
+    if options.json:
+        _print_json({"deleted": deleted}, out)
+        return 0
     out.line(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}")
     return 0
 

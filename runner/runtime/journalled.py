@@ -7,6 +7,7 @@ where it stood, its spans are the ones it had, and only what was in flight is do
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Final
 
 import anyio
@@ -232,7 +233,7 @@ class JournalledEngine(Engine):
     def _open_parts(self, label: str) -> None:
         """Show which worker had which part of the run; the part of this one goes on."""
         parts = self.journal.parts
-        for part, after in zip(parts, [*parts[1:], None], strict=True):
+        for part, after in zip_longest(parts, parts[1:]):
             attributes = spans.part_attributes(label, self.journal.row.id, part.owner, part.epoch)
             if part is parts[0]:
                 attributes[names.QUEUE_WAIT_MS] = round((part.began - self.journal.row.created) / 1e6)

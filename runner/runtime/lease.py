@@ -62,7 +62,7 @@ class FileLease:
         self._looks: dict[str, float] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(folder / owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SurroundingsError(f"cannot take a lease in {folder}: {error.strerror}") from error
@@ -78,15 +78,18 @@ class FileLease:
         """Tell whether nobody holds the lock, or whoever does has not touched the file for the ttl, twice."""
         path = self._folder / owner
         try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return True
+        except OSError as error:  # it is hidden from us, or no descriptor is left
+            raise LostError(f"cannot look at the lease {path}: {error.strerror}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return self._is_frozen(owner, os.fstat(file).st_mtime)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may be another user's
+                path.unlink()
             return True
         finally:
             os.close(file)

@@ -70,7 +70,8 @@ class Liveness:
     async def permit(self) -> None:
         """Return once the lease is not in doubt."""
         while not self.is_sure:
-            self._back = anyio.Event()
+            if self._back.is_set():  # else others wait for this one already
+                self._back = anyio.Event()
             await self._back.wait()
 
     async def keep(self, renewed: Callable[[], Awaitable[None]]) -> None:

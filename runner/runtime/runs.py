@@ -122,7 +122,12 @@ class Runs:
         before: str | None = None,
         limit: int = 50,
     ) -> list[RunRow]:
-        """Return runs, the newest first; `before` is the id of the last one on the page before."""
+        """Return runs, the newest first; `before` is the id of the last one on the page before.
+
+        Raises FlowError when there is no run `before`.
+        """
+        if before is not None:
+            await self.get(before)
         return await self._do(partial(self._held.runs, states=states, flow=flow, before=before, limit=limit))
 
     async def counts(self) -> dict[str, int]:

@@ -204,7 +204,8 @@ def _kept_paths(plan: Plan, leaves: Sequence[Kept], again: Again, result: Json) 
     if again.from_step is not None:
         repeated = [again.from_step]
     else:
-        failed = [one["path"] for one in result["steps"] if one["status"] == "failed" and not one["handled"]]
+        steps = () if result is None else result["steps"]  # None: it was cancelled before it began
+        failed = [one["path"] for one in steps if one["status"] == "failed" and not one["handled"]]
         repeated = innermost(failed)
     try:
         return remaining(plan, paths, repeated)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the core install does not have it
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_out"]
 DEFAULT_URL: Final = "sqlite:///.runner/state.db"
+_SOME: Final = 500
 ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
 INSTALL: Final = "pip install 'flowspan-runner[worker]'"
 
@@ -557,20 +558,33 @@ class Store:
     # --- taking away, and starting from what is there
 
     def delete(self, ids: Iterable[str]) -> list[str]:
-        """Delete ended runs with all they have; returns those that were there and had ended."""
+        """Delete ended runs with all they have; returns those that were there and had ended.
+
+        They go some at a time: databases bound how many ids a statement may name, and workers are to
+        come in between.
+        """
+        named = list(ids)
+        deleted: list[str] = []
+        for at in range(0, len(named), _SOME):
+            deleted += self._delete(named[at : at + _SOME])
+        tables = self.tables
+        with self.begin() as connection:
+            tables.lock_contents(connection, shared=False)
+            used = tables.select(tables.files.c.hash)
+            connection.execute(tables.contents.delete().where(tables.contents.c.hash.notin_(used)))
+        return deleted
+
+    def _delete(self, ids: Sequence[str]) -> list[str]:
         tables = self.tables
         with self.begin() as connection:
             query = tables.select(tables.runs.c.id).where(
-                tables.runs.c.id.in_(list(ids)), tables.runs.c.state.in_(ENDED)
+                tables.runs.c.id.in_(ids), tables.runs.c.state.in_(ENDED)
             )
             found = list(connection.execute(query).scalars())
-            tables.lock_contents(connection, shared=False)
             for table, column in (
                 (tables.rows, "run"), (tables.files, "run"), (tables.claims, "run"), (tables.runs, "id"),
             ):  # fmt: skip
                 connection.execute(table.delete().where(table.c[column].in_(found)))
-            used = tables.select(tables.files.c.hash)
-            connection.execute(tables.contents.delete().where(tables.contents.c.hash.notin_(used)))
         return found
 
     def copy_rows_in(self, connection: Connection, source: str, target: str, paths: Collection[str]) -> None:

@@ -84,6 +84,22 @@ def test_a_run_is_cancelled_while_it_waits_and_while_it_runs(tmp_path, api, runn
     assert [request.path for request in api.requests] == ["/slow"]
 
 
+def test_a_run_that_never_began_can_be_looked_at_and_done_again(tmp_path, api, runner):
+    flow = flow_file(tmp_path, get("a"))
+    runner("submit", flow, "--id", "one", "-e", f"API={api.origin}")
+    assert "run one (queued)" in runner("runs", "show", "one").stdout
+    cancelled = runner("runs", "cancel", "one", "--json")
+    assert [run["status"] for run in json.loads(cancelled.stdout)] == ["cancelled"]
+    assert "run one (cancelled)" in runner("runs", "show", "one").stdout
+    assert len(json.loads(runner("runs", "trace", "one").stdout)["spans"]) == 1
+    again = runner("runs", "retry", "one", "--failed", "--id", "two")
+    assert (again.returncode, again.stdout[:5]) == (0, "two: ")
+    deleted = runner("runs", "delete", "one", "--json")
+    assert json.loads(deleted.stdout) == {"deleted": ["one"]}
+    listed = runner("runs", "--before", "one")
+    assert (listed.returncode, listed.stderr[:26]) == (2, "one: there is no such run ")
+
+
 def test_what_is_wrong_is_told_and_nothing_is_taken_in(tmp_path, runner):
     flow = flow_file(
         tmp_path, {"id": "a", "set": {"x": "{{input.n}}"}}, flow_inputs=[{"name": "n", "required": True}]

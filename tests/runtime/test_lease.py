@@ -96,6 +96,15 @@ def test_a_lease_whose_file_is_gone_is_lost(tmp_path):
     lease.close()
 
 
+def test_a_process_counts_as_dead_only_when_that_is_known(tmp_path):
+    lease = FileLease(tmp_path, new_owner())
+    (tmp_path / "hidden").symlink_to("hidden")  # what cannot be opened, not even by root
+    with pytest.raises(LostError, match=r"cannot look at the lease .*hidden"):
+        lease.is_dead("hidden")
+    assert lease.is_dead("never-there")
+    lease.close()
+
+
 def test_a_session_that_the_server_ended_is_lost_and_can_be_taken_anew(engine):
     if engine.dialect.name == "sqlite":
         pytest.skip("a file has no session")

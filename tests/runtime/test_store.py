@@ -101,6 +101,16 @@ def test_deleting_takes_ended_runs_and_the_files_that_no_other_run_needs(store):
         assert connection.exec_driver_sql("SELECT count(*) FROM flowspan_contents").scalar() == 1
 
 
+def test_as_many_runs_as_there_are_can_be_deleted(store, monkeypatch):
+    monkeypatch.setattr("runner.runtime.store._SOME", 2)
+    names = [f"run-{number}" for number in range(5)]
+    for name in names:
+        store.add(run_row(name), {}, {"f.json": b"shared"})
+        store.cancel(name)
+    assert sorted(store.delete(names)) == names
+    assert store.counts() == {}
+
+
 def test_rows_are_copied_into_another_run(store):
     store.add(run_row("a"), {}, {})
     store.claim("a", "one")

@@ -161,25 +161,26 @@ async def test_nothing_is_sent_while_the_lease_is_in_doubt(store, monkeypatch):
     liveness = Liveness(store, "me")
     async with liveness.held():
         await liveness.permit()
-        passed = anyio.Event()
+        passed: list[int] = []
 
-        async def ask():
+        async def ask(number):
             await liveness.permit()
-            passed.set()
+            passed.append(number)
+
+        async def renewed():
+            raise AssertionError("the lease was not lost")
 
         monkeypatch.setattr(liveness, "_heard", time.monotonic() - 60)
-        async with anyio.create_task_group() as group:
-            group.start_soon(ask)
-            await anyio.wait_all_tasks_blocked()
-            assert not passed.is_set()
-
-            async def renewed():
-                raise AssertionError("the lease was not lost")
-
-            group.start_soon(liveness.keep, renewed)
-            with anyio.fail_after(20):
-                await passed.wait()
-            group.cancel_scope.cancel()
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as keeping:
+                async with anyio.create_task_group() as asking:
+                    for number in range(3):
+                        asking.start_soon(ask, number)
+                    await anyio.wait_all_tasks_blocked()
+                    assert not passed
+                    keeping.start_soon(liveness.keep, renewed)
+                keeping.cancel_scope.cancel()
+    assert sorted(passed) == [0, 1, 2]
 
 
 @pytest.mark.anyio
