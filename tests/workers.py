@@ -97,19 +97,17 @@ def repeats(store: Store, api, ids: list[str]) -> int:
 class Workers:
     """Worker processes on one database; those that are left are killed at the end."""
 
-    def __init__(self, folder: Path, url: str, environ: dict[str, str], *, quiet: bool = False) -> None:
-        self.folder, self.url, self.environ, self.quiet = folder, url, environ, quiet
+    def __init__(self, folder: Path, url: str, environ: dict[str, str]) -> None:
+        self.folder, self.url, self.environ = folder, url, environ
         self.all: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def start(self, *words: object, **env: str) -> subprocess.Popen[str]:
-        """Start one, and return it once it works, unless they are quiet."""
+        """Start one, and return it once it works."""
         process = start("worker", "--state", self.url, *words, cwd=self.folder, **self.environ, **env)
         self.all.append(process)
-        if self.quiet:
-            return process
         line = process.stderr.readline()
         assert line.startswith("working on"), line + process.stderr.read()
         return process

@@ -66,5 +66,6 @@ class Uploads:
             await insist(partial(self._store.end_upload, run_id, None, tries))
 
     def _send(self, run_id: str) -> str:
-        row, trace = self._store.get(run_id), self._store.trace(run_id)
+        row = self._store.get(run_id)
+        trace = None if row is None else self._store.trace(run_id)
         return "" if row is None or trace is None else self._upload(row, trace)
