@@ -104,10 +104,12 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def start(self, *words: object, **env: str) -> subprocess.Popen[str]:
-        """Start one, and return it once it works."""
+    def start(self, *words: object, wait: bool = True, **env: str) -> subprocess.Popen[str]:
+        """Start one, and return it once it works, or at once."""
         process = start("worker", "--state", self.url, *words, cwd=self.folder, **self.environ, **env)
         self.all.append(process)
+        if not wait:
+            return process
         line = process.stderr.readline()
         assert line.startswith("working on"), line + process.stderr.read()
         return process

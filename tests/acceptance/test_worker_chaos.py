@@ -25,7 +25,7 @@ class Chaos:
         self.frozen = []
         self.troubles = 0
 
-    def run(self, count, signals, clock, every):
+    def run(self, count, signals, clock, every, *, wait):
         """Run so many to their end, with a signal to somebody whenever the clock has gone on so far."""
         alive = [self.workers.start(*self.words) for _ in range(3)]
         ids = submit(self.store, self.flow, count, self.api)
@@ -34,7 +34,7 @@ class Chaos:
             if clock() > next_at:
                 victim = alive.pop(self.dice.randrange(3))
                 self._trouble(victim, self.dice.choice(signals))
-                alive.append(self.workers.start(*self.words))
+                alive.append(self.workers.start(*self.words, wait=wait))
                 next_at = clock() + every
             self._wake()
             time.sleep(0.05)
@@ -109,9 +109,9 @@ def check(chaos, ids):
 
 @pytest.mark.timeout(120)
 def test_a_little_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers, store, api, flow):
-    chaos = Chaos(workers, store, api, flow, 7, 10)
+    chaos = Chaos(workers, store, api, flow, 7, 4)
     # Counted by what is done, so that a machine where nothing gets on kills nobody either.
-    ids = chaos.run(24, [signal.SIGKILL], lambda: len(api.requests), 40)
+    ids = chaos.run(24, [signal.SIGKILL], lambda: len(api.requests), 30, wait=False)
     assert chaos.troubles >= 2
     check(chaos, ids)
 
@@ -121,7 +121,7 @@ def test_a_little_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers,
 @pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGSTOP], [signal.SIGKILL, signal.SIGSTOP]])
 def test_much_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers, store, api, flow, signals):
     chaos = Chaos(workers, store, api, flow, 11, 4)
-    check(chaos, chaos.run(300, signals, time.monotonic, 1.5))
+    check(chaos, chaos.run(300, signals, time.monotonic, 1.5, wait=True))
 
 
 @pytest.mark.soak
