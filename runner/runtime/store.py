@@ -378,29 +378,6 @@ class Store:
             "reason": end.reason,
         }
 
-    def due_uploads(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
-        """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""
-        runs = self.tables.runs
-        query = self.tables.select(runs.c.id, runs.c.upload_due, runs.c.upload_tries)
-        query = query.where(runs.c.upload_due <= now).order_by(runs.c.upload_due).limit(limit)
-        with self._read() as connection:
-            return [(one.id, one.upload_due, one.upload_tries) for one in connection.execute(query)]
-
-    def move_upload(self, run_id: str, due: int, again: int, tries: int) -> bool:
-        """Put an upload off until `again`; False when somebody else has done so."""
-        runs = self.tables.runs
-        this = (runs.c.id == run_id) & (runs.c.upload_due == due)
-        with self.begin() as connection:
-            done = connection.execute(runs.update().where(this).values(upload_due=again, upload_tries=tries))
-            return bool(done.rowcount)
-
-    def end_upload(self, run_id: str, again: int | None, tries: int) -> None:
-        """Say that an upload is due `again`, None when it was taken or is given up."""
-        runs = self.tables.runs
-        with self.begin() as connection:
-            change = runs.update().where(runs.c.id == run_id).values(upload_due=again, upload_tries=tries)
-            connection.execute(change)
-
     def hand_over(self, run_id: str, epoch: int) -> bool:
         """Give the run back, to be carried on by somebody else; False when its epoch is over."""
         runs, claims = self.tables.runs, self.tables.claims

@@ -45,14 +45,14 @@ class Uploads:
 
     async def once(self) -> None:
         """Try everything that is due now."""
-        due = await insist(partial(self._store.due_uploads, time.time_ns()))
+        due = await insist(partial(self.due, time.time_ns()))
         async with anyio.create_task_group() as group:
             for run_id, at, tries in due:
                 group.start_soon(self._try, run_id, at, tries)
 
     async def _try(self, run_id: str, at: int, tries: int) -> None:
         async with self._threads:
-            if not await insist(partial(self._store.move_upload, run_id, at, time.time_ns() + _LEASE, tries)):
+            if not await insist(partial(self._move, run_id, at, time.time_ns() + _LEASE, tries)):
                 return  # somebody else does it
             trouble = await to_thread.run_sync(self._send, run_id)
         if trouble:
@@ -61,11 +61,34 @@ class Uploads:
             again = time.time_ns() + wait if tries < MOST_TRIES else None
             then = "it is tried again" if again else f"given up; 'runner runs trace {run_id}' has it"
             log.warning("the trace of run %s was not taken: %s; %s", run_id, trouble, then)
-            await insist(partial(self._store.end_upload, run_id, again, tries))
+            await insist(partial(self._settle, run_id, again, tries))
         else:
-            await insist(partial(self._store.end_upload, run_id, None, tries))
+            await insist(partial(self._settle, run_id, None, tries))
 
     def _send(self, run_id: str) -> str:
         row = self._store.get(run_id)
         trace = None if row is None else self._store.trace(run_id)
         return "" if row is None or trace is None else self._upload(row, trace)
+
+    def due(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
+        """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""
+        runs = self._store.tables.runs
+        query = self._store.tables.select(runs.c.id, runs.c.upload_due, runs.c.upload_tries)
+        query = query.where(runs.c.upload_due <= now).order_by(runs.c.upload_due).limit(limit)
+        with self._store.told(), self._store.engine.connect() as connection:
+            return [(one.id, one.upload_due, one.upload_tries) for one in connection.execute(query)]
+
+    def _move(self, run_id: str, due: int, again: int, tries: int) -> bool:
+        """Put an upload off until `again`; False when somebody else has done so."""
+        runs = self._store.tables.runs
+        this = (runs.c.id == run_id) & (runs.c.upload_due == due)
+        with self._store.begin() as connection:
+            done = connection.execute(runs.update().where(this).values(upload_due=again, upload_tries=tries))
+            return bool(done.rowcount)
+
+    def _settle(self, run_id: str, again: int | None, tries: int) -> None:
+        """Say that an upload is due `again`, None when it was taken or is given up."""
+        runs = self._store.tables.runs
+        with self._store.begin() as connection:
+            change = runs.update().where(runs.c.id == run_id).values(upload_due=again, upload_tries=tries)
+            connection.execute(change)

@@ -10,6 +10,7 @@ from tests.command import flow_file
 from tests.servers import ApiServer, Reply
 from tests.workers import Workers, all_ended, call, check_traces, repeats, submit, until
 
+pytestmark = pytest.mark.timeout(120)  # each starts several processes
 STEPS = [f"s{number}" for number in range(6)]
 INPUTS = [{"name": "n", "type": "string", "required": True}]
 PICK_UP = 3.0  # on a machine that does nothing else
@@ -91,7 +92,6 @@ def killed_in_flight(workers, store, api, flow, step):
     return took
 
 
-@pytest.mark.timeout(120)
 def test_the_runs_of_a_killed_worker_go_on_elsewhere(workers, store, api, flow):
     killed_in_flight(workers, store, api, flow, STEPS[1])
 
@@ -107,7 +107,6 @@ def check(chaos, ids):
     )
 
 
-@pytest.mark.timeout(120)
 def test_a_little_chaos_loses_nothing_and_repeats_nothing_that_was_done(workers, store, api, flow):
     chaos = Chaos(workers, store, api, flow, 7, 4)
     # Counted by what is done, so that a machine where nothing gets on kills nobody either.

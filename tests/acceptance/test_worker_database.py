@@ -14,6 +14,7 @@ from tests.postgres import OwnServer
 from tests.servers import ApiServer, Reply
 from tests.workers import PATIENCE, Workers, all_ended, asked, call, submit, until
 
+pytestmark = pytest.mark.timeout(120)  # each starts several processes
 STEPS = ("one", "two", "three")
 INPUTS = [{"name": "n", "type": "string", "required": True}]
 
@@ -24,7 +25,6 @@ def api():
         yield server
 
 
-@pytest.mark.timeout(120)
 def test_a_database_that_is_started_anew_loses_nothing(tmp_path, api):
     gate = api.hold("/two")
     flow = flow_file(tmp_path, *map(call, STEPS), flow_inputs=INPUTS)

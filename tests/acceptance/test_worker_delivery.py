@@ -13,6 +13,7 @@ from tests.otlp_receiver import otlp_receiver
 from tests.servers import ApiServer, echo
 from tests.workers import PATIENCE, Workers, call, submit, until
 
+pytestmark = pytest.mark.timeout(120)  # each starts several processes
 INPUTS = [{"name": "n", "type": "string", "required": True}]
 TARGET = ("--push", "versori", "--org", ORG, "--project", PROJECT)
 
@@ -32,6 +33,10 @@ def workers(tmp_path, state):
 @pytest.fixture
 def flow(tmp_path):
     return flow_file(tmp_path, call("a"), flow_inputs=INPUTS)
+
+
+def due(store):
+    return Uploads(store, lambda *_: "").due(2**62)
 
 
 def stop(process):
@@ -85,7 +90,7 @@ def test_each_trace_is_pushed_and_a_failing_push_is_tried_again(api, workers, st
         assert store.counts() == {"succeeded": 2}
         stop(process)
         process = workers.start(*words, VERSORI_TOKEN=TOKEN, HOME=str(workers.folder))
-        until(lambda: store.due_uploads(2**62) == [])
+        until(lambda: due(store) == [])
         out = stop(process)
         assert TOKEN not in out
         told = process.stdout.read()
@@ -106,7 +111,7 @@ async def test_an_upload_is_given_up_in_the_end_and_somebody_elses_left_alone(st
         store.add(new_row(run_id, "f", None), {}, {})
         store.claim(run_id, "me")
         assert store.finish(End(run_id, 1, "succeeded", {}, b"{}", upload=True))
-    [(_, at, _), _] = sorted(store.due_uploads(2**62))
+    [(_, at, _), _] = sorted(due(store))
     tried = []
 
     def refuse(row, trace):
@@ -118,6 +123,6 @@ async def test_an_upload_is_given_up_in_the_end_and_somebody_elses_left_alone(st
     assert tried == []
     await uploads._try("a", at, MOST_TRIES - 1)
     assert tried == [("a", b"{}")]
-    assert [run_id for run_id, _, _ in store.due_uploads(2**62)] == ["gone"]
+    assert [run_id for run_id, _, _ in due(store)] == ["gone"]
     store.delete(["gone"])
     assert uploads._send("gone") == ""

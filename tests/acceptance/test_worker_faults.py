@@ -11,6 +11,7 @@ from tests.integration_flow_schema import violations
 from tests.servers import ApiServer, Reply
 from tests.workers import PATIENCE, Workers, all_ended, asked, call, check_traces, repeats, submit, until
 
+pytestmark = pytest.mark.timeout(120)  # each starts several processes
 STEPS = ("one", "two", "three", "four")
 RUN_INPUT = [{"name": "n", "type": "string", "required": True}]
 
