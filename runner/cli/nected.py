@@ -111,11 +111,8 @@ class Nected:
         assert verb is None
         if not self.workflow:
             self.problems.append(Problem("usage.target", "--id", "is missing: the workflow that is meant"))
-        after = self.after
-        calls = [*after.calls(self.workflow, "…")]
-        path, body = calls[0]
-        request = self.api.request("POST", path, nected_api.encoded(body))
-        return Operation(nected_api.act(self.api, self.workflow, after), request)
+        preview = nected_api.preview_act(self.api, self.workflow, self.after)
+        return Operation(nected_api.act(self.api, self.workflow, self.after), preview=preview)
 
     def _after(self) -> After:
         options = self.options

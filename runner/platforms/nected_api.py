@@ -8,15 +8,15 @@ it does to a bad body, so a look at what is there tells which of them it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
 from runner.core.commands import Json, Request, Response
 from runner.platforms.client import Api, Done, Keep, Program, Refusal, Tell, counted, excerpt, json_of
-from runner.platforms.differences import changes, shortened
-from runner.platforms.nected_graph import SERVER_ONLY
+from runner.platforms.differences import changes, shortened, shown, unlike
+from runner.platforms.nected_graph import SERVER_ONLY, parse
 
 Row = dict[str, Json]
 
@@ -172,7 +172,8 @@ def _id(row: Mapping[str, Json]) -> str:
 class After:
     """What is done with a workflow once it is as it should be.
 
-    `params` are what the test gives to the trigger; `title` and `description` say what is new.
+    `params` are what the test gives to the trigger, unless they are the samples that the trigger has;
+    `title` and `description` say what is new.
     """
 
     test: bool = False
@@ -181,15 +182,24 @@ class After:
     title: str = ""
     description: str = ""
 
-    def calls(self, workflow: str, checksum: str) -> Iterator[tuple[str, Row]]:
+    def calls(self, document: Mapping[str, Json], workflow: str, checksum: str) -> Iterator[tuple[str, Row]]:
         """Yield the path and the body of each call that is to be made."""
         if self.test:
-            params = {} if self.params is None else {"params": {**self.params}}
+            given = samples(document) if self.params is None else {**self.params}
+            params = {"params": given} if given or self.params is not None else {}
             yield place(workflow, "test"), {"checksum": checksum, "version": "draft", **params}
         if self.publish:
             notes = {"title": self.title, "description": self.description}
             told = {name: text for name, text in notes.items() if text}
             yield place(workflow, "publish"), {"checksum": checksum, **told}
+
+
+def samples(document: Mapping[str, Json]) -> Row:
+    """Return what the fields of a trigger had in its last test."""
+    fields = next((node.fields for node in parse(document).nodes.values() if node.kind == "trigger"), {})
+    return {
+        name: one["executedValue"] for name, one in fields.items() if one.get("executedValue") is not None
+    }
 
 
 def create(server: Api, document: Mapping[str, Json], after: After) -> Program[Done | Refusal]:
@@ -203,7 +213,7 @@ def create(server: Api, document: Mapping[str, Json], after: After) -> Program[D
     if not workflow or not checksum:
         return Refusal("the platform says that it succeeded, but sends no id and checksum")
     yield Keep({"id": workflow, "checksum": checksum})
-    return (yield from _settled(server, workflow, body, checksum, Done("created", workflow), after))
+    return (yield from _settled(server, body, checksum, Done("created", workflow), after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +231,15 @@ def preview(server: Api, update: Update) -> Program[Request | Done | Refusal]:
     if isinstance(found, Refusal):
         return found
     before, document = found
-    for path, body in update.after.calls(update.workflow, "…"):
-        yield Tell(f"then: POST {path} {json.dumps(body, ensure_ascii=False)}")
+    yield from _announced(update.after.calls(document, update.workflow, "…"))
     if not _differences(before, document):
         return Done("unchanged", update.workflow, "it is so already")
     return server.request("PATCH", place(update.workflow), encoded(document))
+
+
+def _announced(calls: Iterable[tuple[str, Row]]) -> Program[None]:
+    for path, body in calls:
+        yield Tell(f"then: POST {path} {json.dumps(body, ensure_ascii=False)}")
 
 
 def push(server: Api, update: Update) -> Program[Done | Refusal]:
@@ -237,10 +251,10 @@ def push(server: Api, update: Update) -> Program[Done | Refusal]:
     before, document = found
     if not _differences(before, document):
         done = Done("unchanged", workflow, "it is so already")
-        return (yield from _finished(server, workflow, checksum_of(before), done, update.after))
+        return (yield from _finished(server, before, done, update.after))
     changed = yield from _call(server, "PATCH", place(workflow), document)
     if isinstance(changed, Refusal):
-        changed = yield from _explained(server, update, changed)
+        changed = yield from _explained(server, workflow, document, changed)
     if isinstance(changed, Refusal):
         return changed
     checksum = checksum_of(changed)
@@ -251,7 +265,7 @@ def push(server: Api, update: Update) -> Program[Done | Refusal]:
         checksum = checksum_of(there)
     yield Keep({"checksum": checksum})
     done = Done("updated", workflow, _text(document.get("name")))
-    return (yield from _settled(server, workflow, document, checksum, done, update.after))
+    return (yield from _settled(server, document, checksum, done, update.after))
 
 
 def _compared(server: Api, update: Update) -> Program[tuple[Row, Row] | Refusal]:
@@ -313,53 +327,69 @@ def _conflict(there: Mapping[str, Json], document: Mapping[str, Json], what: str
     )
 
 
-def _explained(server: Api, update: Update, refusal: Refusal) -> Program[Row | Refusal]:
+def _explained(server: Api, workflow: str, document: Row, refusal: Refusal) -> Program[Row | Refusal]:
     """Tell by a look at what is there why an update was refused, or what became of one without an answer.
 
     Returns the workflow when it is as it should be.
     """
-    there = yield from get(server, update.workflow)
+    there = yield from get(server, workflow)
     if isinstance(there, Refusal):
         return replace(refusal, remedy=f"whether it was stored is not known: {there.message}")
     stored = refusal.status not in NOT_STORED
-    if checksum_of(there) == checksum_of(update.document):
+    if checksum_of(there) == checksum_of(document):
         remedy = refusal.remedy or "nothing was changed"
         return replace(refusal, remedy=remedy)
-    if stored and not _differences(there, update.document):
+    if stored and not _differences(there, document):
         yield Tell(f"{refusal.message}; but it is there as it was sent")
         return there
-    return _conflict(there, update.document, "nothing was changed by this push")
+    return _conflict(there, document, "nothing was changed by this push")
 
 
 def _settled(
-    server: Api, workflow: str, sent: Mapping[str, Json], checksum: str, done: Done, after: After
+    server: Api, sent: Mapping[str, Json], checksum: str, done: Done, after: After
 ) -> Program[Done | Refusal]:
     """Read back what is there, tell what of it is not what was sent, and finish."""
-    there = yield from get(server, workflow)
+    there = yield from get(server, done.name)
     if isinstance(there, Refusal):
         return there
     lost = [
-        line for line in changes(new_body(sent), new_body(there), by_id=True) if ": nothing -> " not in line
+        f"{at}: {shown(one)} -> {shown(other)}"
+        for at, one, other in unlike(new_body(sent), new_body(there), "", by_id=True)
+        if one is not None
     ]
     done = replace(done, detail=_text(there.get("name")), losses=tuple(shortened(lost)))
-    return (yield from _finished(server, workflow, checksum, done, after))
+    return (yield from _finished(server, {**there, "checksum": checksum}, done, after))
 
 
-def act(server: Api, workflow: str, after: After, checksum: str = "") -> Program[Done | Refusal]:
+def act(server: Api, workflow: str, after: After) -> Program[Done | Refusal]:
     """Test or publish what is there."""
-    there = yield from get(server, workflow)
+    there = yield from _testable(server, workflow, after)
     if isinstance(there, Refusal):
         return there
-    if after.publish and not after.test and there.get("testedAt") is None:
-        return _not_tested("nothing was published")
-    done = Done("unchanged", workflow)
-    return (yield from _finished(server, workflow, checksum or checksum_of(there), done, after))
+    return (yield from _finished(server, there, Done("unchanged", workflow), after))
 
 
-def _finished(server: Api, workflow: str, checksum: str, done: Done, after: After) -> Program[Done | Refusal]:
-    """Test and publish; what is not tested well is not published."""
+def preview_act(server: Api, workflow: str, after: After) -> Program[Request | Done | Refusal]:
+    """Return the first call that would test or publish what is there, and tell the other."""
+    there = yield from _testable(server, workflow, after)
+    if isinstance(there, Refusal):
+        return there
+    (path, body), *rest = after.calls(there, workflow, checksum_of(there))
+    yield from _announced(rest)
+    return server.request("POST", path, encoded(body))
+
+
+def _testable(server: Api, workflow: str, after: After) -> Program[Row | Refusal]:
+    there = yield from get(server, workflow)
+    untested = isinstance(there, dict) and there.get("testedAt") is None
+    return _not_tested("nothing was published") if after.publish and not after.test and untested else there
+
+
+def _finished(server: Api, there: Row, done: Done, after: After) -> Program[Done | Refusal]:
+    """Test and publish what is there; what is not tested well is not published."""
+    checksum = checksum_of(there)
     told = [done.detail] if done.detail else []
-    for path, body in after.calls(workflow, checksum):
+    for path, body in after.calls(there, done.name, checksum):
         is_test = path.endswith("/test")
         data = yield from _call(server, "POST", path, {**body, "checksum": checksum})
         if isinstance(data, Refusal):

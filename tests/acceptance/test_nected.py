@@ -448,9 +448,18 @@ def test_a_dry_run_of_a_new_workflow_and_of_a_test_shows_the_request(server, tmp
     write(tmp_path, orders())
     done = push(server, tmp_path, "w.json", "--dry-run")
     assert done.stdout.startswith(f"POST {server.origin}/dev/v1/workflow\n")
-    done = push(server, tmp_path, "--id", "x", "--test", "--dry-run")
-    assert done.stdout.startswith(f"POST {server.origin}/dev/v1/workflow/x/test\n")
     assert server.requests == []
+    row = server.add(orders())
+    done = push(server, tmp_path, "--id", row["id"], "--test", "--publish", "--dry-run")
+    assert done.stdout.startswith(f"POST {server.origin}/dev/v1/workflow/{row['id']}/test\n")
+    samples = {"orderId": "o-1", "total": 120}
+    assert json.loads(done.stdout.split("\n\n", 1)[1]) == {
+        "checksum": row["checksum"],
+        "version": "draft",
+        "params": samples,
+    }
+    assert done.stderr.splitlines()[0].startswith(f"then: POST /dev/v1/workflow/{row['id']}/publish")
+    assert calls(server) == []
 
 
 # --- test and publish
@@ -503,6 +512,7 @@ def test_a_test_that_fails_publishes_nothing_and_the_update_stands(server, there
     assert done.stderr.splitlines()[-3:] == [
         "the test of the workflow failed: 1 node failed", "  node 2: the node failed", "  it was not published",
     ]  # fmt: skip
+    assert server.requests[-1].json()["params"] == {"orderId": "o-1", "total": 120}
     assert (there["comment"], there["publishedAt"]) == ("new", None)
     assert read(tmp_path)["checksum"] == there["checksum"]
 

@@ -18,10 +18,12 @@ from runner.platforms.nected_api import (
     new_body,
     place,
     preview,
+    preview_act,
     pull,
     push,
+    samples,
 )
-from tests.platforms.nected_samples import workflow
+from tests.platforms.nected_samples import field, workflow
 from tests.play import answer, play
 
 API = api("https://h.example", "secret-key")
@@ -298,6 +300,19 @@ def test_what_tests_have_put_into_nodes_since_is_not_lost():
     assert json.loads(request.body)["nodes"] == nodes(name="A", executedValue=[2])
 
 
+def test_a_lost_answer_is_understood_where_a_test_has_put_something_into_a_node():
+    document = {**CHANGED, "nodes": [*DOCUMENT["nodes"], {"id": "2", "data": {"name": "A"}}]}
+    tested = [*DOCUMENT["nodes"], {"id": "2", "data": {"name": "A", "executedValue": 1}}]
+    stored = there("next", comment="new", nodes=tested)
+    patch = sent("PATCH", W, {**document, "nodes": tested})
+    done = play(
+        push(API, Update("w", document)),
+        (GET, there(nodes=tested)), (TELL, Waited()), (patch, LOST), (GET, stored),
+        (told("but it is there as it was sent"), Waited()), (KEEP, Waited()), (GET, stored),
+    )  # fmt: skip
+    assert (done.verb, done.losses) == ("updated", ())
+
+
 def test_a_workflow_that_is_not_there_is_told():
     assert play(push(API, Update("w", DOCUMENT)), (GET, wrong("no"))).status == 400
     assert play(preview(API, Update("w", DOCUMENT)), (GET, wrong("no"))).status == 400
@@ -348,6 +363,21 @@ def test_publish_without_a_test_is_refused_with_the_reason():
         assert refusal.message == "the platform publishes only what was tested after its last update"
     refusal = play(push(API, Update("w", CHANGED, After(publish=True))), (GET, there(testedAt="2026-05-05")))
     assert (refusal.code, refusal.remedy) == ("nected.not_tested", "add --test; nothing was sent")
+
+
+def test_a_preview_of_a_test_is_its_first_call():
+    request = play(preview_act(API, "w", BOTH), (GET, there()), (told(f"then: POST {W}/publish"), Waited()))
+    assert (request.url, json.loads(request.body)["params"]) == (f"https://h.example{W}/test", {"a": 1})
+    assert play(preview_act(API, "w", After(publish=True)), (GET, there())).code == "nected.not_tested"
+
+
+def test_the_samples_of_the_trigger_are_given_to_the_test():
+    document = workflow(fields=[field("a", executedValue=0), field("b", executedValue=None), field("c")])
+    assert samples(document) == {"a": 0}
+    assert samples({"nodes": []}) == {}
+    test = sent("POST", f"{W}/test", {"checksum": "old", "version": "draft", "params": {}})
+    done = play(act(API, "w", After(test=True, params={})), (GET, there()), (test, GOOD))
+    assert done.detail == "tested"
 
 
 def test_what_was_tested_before_is_published():

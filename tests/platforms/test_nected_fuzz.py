@@ -61,7 +61,10 @@ def broken(draw, sample):
     """Draw the sample with up to four parts of it removed or replaced."""
     made = sample
     for _ in range(draw(st.integers(1, 4))):
-        path = draw(st.sampled_from([one for one in paths(made) if one]))
+        every = [one for one in paths(made) if one]
+        if not every:
+            break
+        path = draw(st.sampled_from(every))
         made = changed(made, path, draw(VALUES | st.just(...)))
     return made
 
