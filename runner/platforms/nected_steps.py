@@ -150,11 +150,9 @@ class _Turning:
     # --- bindings
 
     def _read_bindings(self, bindings: Document) -> None:
-        known = {
-            name: node
-            for node in self.workflow.executable
-            for name in (node.id, node.name, spelled(node.name))
-        }
+        nodes = self.workflow.executable
+        named = {name: node for node in nodes for name in (node.name, spelled(node.name)) if name}
+        known = {**{node.id: node for node in nodes}, **named}
         for key, value in bindings.value.items():
             if key.startswith("."):
                 self._give(key, value)

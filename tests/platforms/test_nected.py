@@ -531,6 +531,15 @@ def test_what_is_wrong_with_a_binding_is_told(bindings, what):
     assert any(found.startswith(what) for _, found in told(orders(), bindings))
 
 
+def test_a_node_is_bound_by_its_name_or_else_by_its_id():
+    nodes = [node("2", "ruleNode", "3"), node("3", "ruleNode", "B C"), node("4", "ruleNode")]
+    del nodes[2]["data"]["name"]
+    bindings = {"3": {"delay": 1}, "B_C": {"delay": 2}, "4": {"delay": 3}}
+    steps, _ = turned(workflow(*nodes), bindings)
+    assert [step.get("delay") for step in steps.values()] == [None, 1, 2, 3]
+    assert any("there is no node ''" in what for _, what in told(workflow(*nodes), {"": {}}))
+
+
 def test_a_problem_of_a_binding_has_its_place_in_the_file_of_bindings():
     bindings = parse(b"Score:\n  methd: GET\n", name="b.yaml")
     [problem] = read(Document.of(orders()), "nected", Aids(bindings)).problems
