@@ -149,8 +149,6 @@ def _keys(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: Json) -> Json:
-    if isinstance(value, Mapping):
-        return dict(value)
     return None if value is UNSET else asdict(value)
 
 

@@ -104,17 +104,12 @@ def failed(code: str, message: str, where: str, attempts: int = 0) -> Outcome:
 def computed(code: str, argument: Json) -> Generator[Command, Reply, Json]:
     """Return the value of a script; raises StepError when it throws, or is nested too deeply."""
     reply = yield RunScript(code, argument)
-    match reply:
-        case Computed(value):
-            if is_too_deep(value):
-                raise StepError(
-                    "limit.depth", f"the value of the script is nested deeper than {MAX_NESTING} levels"
-                )
-            return value
-        case Refused(refused, message):
-            raise StepError(refused, message)
-        case other:
-            raise TypeError(other)
+    if isinstance(reply, Refused):
+        raise StepError(reply.code, reply.message)
+    assert isinstance(reply, Computed)
+    if is_too_deep(reply.value):
+        raise StepError("limit.depth", f"the value of the script is nested deeper than {MAX_NESTING} levels")
+    return reply.value
 
 
 def _decide(plan: StepPlan, work: ConditionWork, scope: Scope) -> Program:

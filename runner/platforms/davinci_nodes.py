@@ -95,6 +95,7 @@ def _visited(
         outcome = terms.answers.outcome(plan, visit, terms.masker)
     else:
         at = Visit(node, about, plan, scope, terms, path, about.values(scope))
+        terms.masker.add(at.values.secrets())
         try:
             outcome = yield from does(at)
         except StepError as error:

@@ -151,6 +151,12 @@ class Values:
         """Return a template as text."""
         return template.text(self.scope)
 
+    def secrets(self) -> list[Json]:
+        """Return the values of the secret variables, as far as they have any."""
+        names = [name for name, one in self.scope.variables.items() if one.type == SECRET]
+        found = [self.scope.found(Reference(name, "global", ("variables", name))) for name in names]
+        return [value for value in found if value is not NOTHING]
+
     def is_secret(self, value: Json) -> bool:
         """Tell whether any text in a property is made from a secret."""
         return any(decode(text).template.is_secret(self.scope) for text in texts_in(value))

@@ -40,6 +40,11 @@ def test_the_nth_visit_takes_the_nth_outcome_and_one_outcome_serves_every_visit(
     assert outcome(Answers({"login": {"output": {"n": 1}}}), visit=9).outputs == {"n": 1}
 
 
+@pytest.mark.parametrize(("branch", "taken"), [(None, None), ("true", "true"), ("-1", "case:-1")])
+def test_a_branch_is_taken_where_one_is_named(branch, taken):
+    assert outcome(Answers({"login": {"output": {}, "branch": branch}})).taken == taken
+
+
 def test_the_id_of_a_node_wins_over_its_type_and_its_own_file_over_the_other():
     both = {"web/form": {"output": {"by": "type"}}, "login": {"output": {"by": "id"}}}
     assert outcome(Answers(both)).outputs == {"by": "id"}
@@ -68,13 +73,14 @@ def test_what_is_entered_under_a_secret_name_is_masked():
         ([{"output": {}}, 7], "is no outcome"),
         ({"output": "text"}, "'output' must be an object, not a text"),
         ({"error": []}, "'error' must be an object, not a list"),
+        ({"branch": 1}, "'branch' must be a text: true, false or the id of a case"),
     ],
 )
 def test_what_is_no_outcome_is_told_with_the_form(given, told):
     [problem] = flaws(Answers({"login": given}), build_plan(flow_of(LOGIN)))
     assert (problem.code, problem.where) == ("external.shape", "--answers.login")
     assert told in problem.what
-    assert '{"output": {…}}' in problem.what
+    assert "branch" in told or '{"output": {…}}' in problem.what
 
 
 def test_an_outcome_that_no_node_needs_is_a_warning_with_the_close_match():

@@ -298,6 +298,12 @@ def test_several_nodes_behind_one_gate_run_at_once():
     assert (sorted(ran.started), ran.peak) == (["a", "b", "c", "s"], 3)
 
 
+def test_an_edge_that_stands_twice_counts_once():
+    drawing = Drawing().add("a", SERVICE).add("t", SERVICE).then("a", "t")
+    drawing.edges *= 2
+    assert stage(drawing).started == ["a", "t"]
+
+
 def test_a_node_behind_several_gates_runs_for_each_that_lets_through():
     drawing = Drawing().add("s", SERVICE).add("a", SERVICE).add("b", SERVICE).add("t", SERVICE)
     ran = stage(drawing.then("s", "a b").then("a", "t").then("b", "t"))

@@ -255,6 +255,22 @@ def test_a_secret_is_masked_wherever_it_goes():
     assert stage.requests[0].url == f"{BASE}/?k=quiet%20lantern"
 
 
+def test_a_secret_is_known_before_a_node_hands_it_on():
+    rows = [
+        {"name": "k", "value": "{{global.company.variables.key}}"},
+        {"name": "n", "value": "{{global.variables.none}}"},
+    ]
+    drawing = Drawing().add(
+        "n1",
+        "functionsConnector/customFunction",
+        code="module.exports = ({params}) => ({got: params.k})",
+        variableInputList=rows,
+    )
+    held = [variable("key", "company", "secret"), variable("none", "flowInstance", "secret")]
+    stage = ran(drawing, env={"key": "wobbly bicycle"}, variables=held)
+    assert stage.masker.mask(stage.closed["n1"].outputs["got"]) == "[masked]"
+
+
 # --- comparisons ---------------------------------------------------------------------------------
 
 TEXT, NUMBER, TRUTH, ANY_CASE = ("string", True), ("number", True), ("boolean", True), ("", False)
