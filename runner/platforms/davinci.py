@@ -50,9 +50,8 @@ def read(document: Document) -> Flow:
         return Flow(has_steps=True, document=document, problems=(problem,))
     bundle: dict[str, Flow] = {}
     readers = [_Reader(document, part, bundle) for part in parts]
-    inputs = {f"#{flow_id(reader.part.flow)}": reader.inputs() for reader in readers}
-    for reader in readers:
-        bundle[reader.source] = reader.flow(inputs)
+    inputs = {reader.source: reader.inputs() for reader in reversed(readers)}  # the first of an id counts
+    bundle |= {reader.source: reader.flow(inputs) for reader in reversed(readers)}
     return replace(bundle[readers[0].source], source="")
 
 

@@ -15,7 +15,7 @@ from runner.core.commands import Json
 from runner.core.text import close_match, kind_of
 from runner.errors import Problem
 from runner.platforms.davinci_forms import is_admin, is_export
-from runner.platforms.davinci_values import unwrapped
+from runner.platforms.davinci_values import decode, unwrapped
 
 Data = dict[str, Json]
 Shape = Literal["export", "bundle", "legacy", "nodes", "admin"]
@@ -121,8 +121,8 @@ class Node:
     @property
     def title(self) -> str:
         """What people call the node."""
-        given = unwrapped(self.properties.get("nodeTitle"))
-        return given if isinstance(given, str) and given else _text(self.data.get("name")) or self.id
+        given = decode(_text(unwrapped(self.properties.get("nodeTitle")))).template.source
+        return given.strip() or _text(self.data.get("name")) or self.id
 
     @property
     def is_disabled(self) -> bool:

@@ -87,7 +87,19 @@ def test_the_flow_that_no_other_runs_is_the_one_that_is_run():
         assert read(Document.of({"flows": flows})).name == "Outer"
     both = Drawing().add("x", "flowConnector/startSubFlow", subFlowId="f1").export("Itself", "f1")
     assert [one[0] for one in problems({"flows": [both]})] == ["flow.cycle"]
+    one, other = (
+        Drawing().add("a", SERVICE).export("One", "f1"),
+        Drawing().add("b", SERVICE).export("Other", "f1"),
+    )
+    assert read(Document.of({"flows": [one, other]})).name == "One"
     assert problems({"flows": []}) == [("davinci.graph", "flows", "there is no flow in the list")]
+
+
+@pytest.mark.parametrize(
+    ("title", "name"), [("Plain", "Plain"), (slate("Drawn"), "Drawn"), (" ", "x"), (7, "x"), (None, "x")]
+)
+def test_a_step_has_the_title_of_its_node(title, name):
+    assert flow_of(Drawing().add("n1", "x/y", nodeTitle=title)).steps[0].name == name
 
 
 def test_what_a_flow_says_of_itself_is_read():
