@@ -8,7 +8,7 @@ from runner.core.answers import Answers, unanswered
 from runner.core.document import Document, parse
 from runner.core.plan import build_plan
 from runner.errors import FlowError
-from runner.platforms import dialect_of, read
+from runner.platforms import convert, dialect_of, read
 from runner.platforms.davinci_forms import admin_form
 from tests.davinci import Drawing, edge, gate, node, note, slate, variable
 from tests.play import Stage
@@ -499,8 +499,18 @@ def reads_and_runs(value):
     Stage(plan.flow if plan.flow.steps else read(Document.of(value)), given=Answers(stubs={"x": GOOD})).run()
 
 
+@given(GRAPHS)
+@settings(max_examples=100)
+def test_whatever_becomes_steps_goes_back_as_it_was(value):
+    try:
+        made, _ = convert(Document.of(value), "steps")
+    except FlowError:
+        return
+    assert convert(Document.of(made), "davinci")[0] == value
+
+
 @given(st.dictionaries(KEYS, JSON, max_size=6) | GRAPHS)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_whatever_stands_in_a_document_only_problems_come_of_it(value):
     reads_and_runs(value)
 
