@@ -360,7 +360,11 @@ def _of_the_whole(wiring: Wiring, graph: Graph, needs: Needs) -> Iterable[Proble
         yield Problem("flow.inactive", "is_active", what, "warning")
     yield from _of_the_key(flow.config.concurrency_key)
     for index, step in enumerate(wiring.steps):
-        if step.kind == "condition" and not any(arc.declared for arc in graph.arcs.get(index, ())):
+        if (
+            step.kind == "condition"
+            and not flow.works
+            and not any(arc.declared for arc in graph.arcs.get(index, ()))
+        ):
             what = "the condition has no edges: it only outputs 'result' and 'label', and both neighbours run"
             yield Problem("condition.no_edges", f"steps[{index}]", what, "warning")
     entered = {edge.target for edge in flow.edges}

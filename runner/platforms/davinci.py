@@ -21,7 +21,7 @@ from runner.core.model import Config, External, Flow, InputField, Step
 from runner.errors import Problem
 from runner.platforms import davinci_steps
 from runner.platforms.davinci_forms import Variable, variables_of
-from runner.platforms.davinci_gates import Wires
+from runner.platforms.davinci_gates import JUMP, Wires, target_of
 from runner.platforms.davinci_graph import Graph, Node, Part, flow_id, parts_of, shape_of, subflow_of
 from runner.platforms.davinci_http import MAX_TIMEOUT
 from runner.platforms.davinci_nodes import Given, passed_on, subflow_ended, variable_in, work_of
@@ -69,8 +69,8 @@ class _Reader:
         self.declared = inputs
         record = self.part.flow
         wires = Wires(self.graph)
-        entry = self.graph.entry()
-        every = list(wires.edges())
+        entry = self.graph.entry(wires.jumps.values())
+        every = list(wires.edges()) if entry is not None else []
         kept = self._kept(wires, entry)
         places = [node.where for node in kept]
         about = self._about(wires)
@@ -207,6 +207,9 @@ class _Reader:
                 self.problems.append(
                     Problem("davinci.bad_value", f"{node.where}.properties.{name}", what, "warning")
                 )
+        if node.type == JUMP and node.id not in about.starts:
+            what = f"node {node.id!r} jumps to {target_of(node)!r}, which is no start node of this flow"
+            self.graph.problem("davinci.graph", node.where, what)
         if node.type == "httpConnector/makeRestApiCall":
             self._check_timeout(node)
         if node.connector == "variablesConnector":

@@ -83,18 +83,10 @@ class Wires:
         self.calls = {jump: self._returns(start) for jump, start in self.jumps.items() if jump in self.behind}
 
     def _jumps(self) -> dict[str, str]:
-        """Return the start node of each jump; one that leads nowhere is a problem."""
-        found = {}
-        for node in self.graph.nodes.values():
-            if node.type != JUMP:
-                continue
-            target = self.graph.nodes.get(target_of(node))
-            if target is None or target.type != START_NODE:
-                what = f"node {node.id!r} jumps to {target_of(node)!r}, which is no start node of this flow"
-                self.graph.problem("davinci.graph", node.where, what)
-            else:
-                found[node.id] = target.id
-        return found
+        """Return the start node of each jump that leads to one."""
+        nodes = self.graph.nodes
+        jumps = [(node.id, nodes.get(target_of(node))) for node in nodes.values() if node.type == JUMP]
+        return {name: to.id for name, to in jumps if to is not None and to.type == START_NODE}
 
     def _returns(self, start: str) -> list[str]:
         """Return the nodes that return from what begins at a start node."""

@@ -7,7 +7,7 @@ One flow as the console exports it, several (`flows`), an older API's (`flowInfo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -237,14 +237,18 @@ class Graph:
                 what = f"evaluator {gate.id!r} has no edge {side} a node, so it does nothing"
                 self.problems.append(Problem("davinci.graph", gate.where, what, "warning"))
 
-    def entry(self) -> str | None:
-        """Return the node that a run begins with; none or several is a problem."""
+    def entry(self, jumped: Collection[str]) -> str | None:
+        """Return the node that a run begins with; none or several is a problem.
+
+        `jumped` are the start nodes that jumps lead to; one that none does may begin a block of nodes.
+        """
         entered = {target for gate in self.gates.values() for target in gate.targets}
         roots = [
             node.id for node in self.nodes.values() if node.id not in entered and node.type != START_NODE
         ]
         marked = [name for name in roots if self.nodes[name].data.get("nodeType") == "START"]
-        found = marked or roots
+        spare = [node.id for node in self.nodes.values() if node.type == START_NODE and node.id not in jumped]
+        found = marked or roots or spare
         if len(found) == 1:
             return found[0]
         where = self._place("nodes" if self.part.elements else "clonedNodes")

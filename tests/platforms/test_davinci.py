@@ -352,6 +352,21 @@ def test_a_start_of_the_newer_builder_begins_the_flow():
     assert problems(drawing.export()) == []
 
 
+def test_a_start_node_that_no_jump_leads_to_begins_a_block():
+    drawing = Drawing().add("s", "nodeConnector/startNode").add("a", SERVICE).then("s", "a")
+    assert stage(drawing).started == ["s", "a"]
+
+
+def test_what_no_run_comes_to_may_be_wrong_and_a_comparison_may_lead_nowhere():
+    drawing = Drawing().add("c", "functionsConnector/AIsEmpty", leftValueA="")
+    drawing.add("g", "nodeConnector/startNode").add(
+        "j", "nodeConnector/goToNode", nodeInstanceId="gone"
+    ).then("g", "j")
+    assert problems(drawing.export()) == []
+    told = [what for _, _, what in problems(drawing.export(), severity="warning")]
+    assert told == ["no run comes to 'g', 'j'; left out"]
+
+
 # --- jumps and calls -----------------------------------------------------------------------------
 
 
