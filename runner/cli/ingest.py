@@ -27,7 +27,7 @@ from runner.runtime.store import Store
 
 PASSWORD: Final = "RUNNER_INGEST_PASSWORD"
 _LEFT: Final = 4
-_LOOK: Final = 1.0
+_LOOK: Final = 2.0
 _STOP: Final = 20.0
 
 
@@ -108,7 +108,7 @@ async def _serve(ingest: Ingest, source: Source, options: Options, err: Output) 
 async def _attend(ingest: Ingest, source: Source, told: str) -> None:
     """Return when we are asked to stop; raises SurroundingsError when no message will come any more."""
     while not ingest.stopping.is_set():
-        if source.is_broken():
+        if await source.is_broken():
             raise SurroundingsError(f"the {told} is gone, or the broker")
         with anyio.move_on_after(_LOOK):
             await ingest.stopping.wait()

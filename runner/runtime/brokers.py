@@ -78,7 +78,7 @@ class Source(Protocol):
     async def start(self, take: Take) -> None:
         """Begin to hand messages to `take`, once connected. Raises SurroundingsError."""
 
-    def is_broken(self) -> bool:
+    async def is_broken(self) -> bool:
         """Tell whether no message will come any more."""
 
     async def stop(self) -> None:
@@ -250,8 +250,15 @@ class NatsSource:
 
         return bury
 
-    def is_broken(self) -> bool:
-        """Tell whether the connection was given up."""
+    async def is_broken(self) -> bool:
+        """Tell whether the stream or our consumer was taken away: its client would ask for ever."""
+        from nats.js.errors import NotFoundError
+
+        with anyio.move_on_after(_FETCH), suppress(Exception):
+            try:
+                await self._js.consumer_info(self._stream, self._place.group)
+            except NotFoundError:
+                return True
         return bool(self._client.is_closed)
 
     async def stop(self) -> None:
@@ -338,7 +345,7 @@ class RabbitSource:
 
         return bury
 
-    def is_broken(self) -> bool:
+    async def is_broken(self) -> bool:
         """Tell whether the connection was given up."""
         return bool(self._connection.is_closed)
 
@@ -428,7 +435,7 @@ class RedisSource:
         message = Message(*_entry(fields), f"redis:{place.name}:{number.decode()}")
         await _settle(take, message, ack, _nothing, bury)
 
-    def is_broken(self) -> bool:
+    async def is_broken(self) -> bool:
         """Tell whether the group or the stream was taken away."""
         return not all(subscriber.running for subscriber in self._subscribers)
 
@@ -522,7 +529,7 @@ class KafkaSource:
         message = Message(record.value or b"", _texts(dict(record.headers)), name)
         settled.append(await _settle(take, message, _nothing, _nothing, bury))
 
-    def is_broken(self) -> bool:
+    async def is_broken(self) -> bool:
         """Tell whether the subscription was given up."""
         return not self._subscriber.running
 

@@ -173,6 +173,19 @@ def test_a_process_that_waits_stops_and_its_messages_come_again(tmp_path, store,
     assert ingests.stop(other)[0].startswith("3 runs taken")
 
 
+def test_a_place_that_is_taken_away_is_told_or_waited_for(tmp_path, store, broker, ingests):
+    process = ingests.start("--flow", order(tmp_path), "-e", "API=http://127.0.0.1:1")
+    broker.do(broker.clean)
+    if broker.kind == "amqp":  # its client waits for a queue that is made anew
+        broker.do(broker.make)
+        broker.fill(2)
+        until(lambda: total(store) == 2)
+        ingests.stop(process)
+    else:
+        _, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, "is gone, or the broker" in err) == (3, True), err
+
+
 def test_what_is_wrong_is_told_before_anything_is_taken(tmp_path):
     flow = order(tmp_path)
     words = ("http://ada:hush@x", "a b", "--flow", flow.name, "-e", "NOTHING")

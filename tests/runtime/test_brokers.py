@@ -73,7 +73,7 @@ async def test_messages_are_handed_over_whole_and_their_ids_differ(broker):
     assert broker.name in told
     await taker.got(30)
     await settled(broker)
-    assert not source.is_broken()
+    assert not await source.is_broken()
     await source.stop()
     assert sorted(message.body for message in taker.messages) == sorted(body(n) for n in range(30))
     assert {message.headers["Kind"] for message in taker.messages} == {"x"}
@@ -173,7 +173,7 @@ async def test_kafka_hands_over_a_batch_and_buries_what_is_poison():
     async with TestKafkaBroker(source._broker) as broker:
         await source.start(taker)
         await broker.publish_batch(b"one", b"poison", topic="orders", headers={"Kind": "x"})
-        assert not source.is_broken()
+        assert not await source.is_broken()
         await source.stop()
     assert [message.body for message in taker.messages] == [b"one", b"poison"]
     assert all(message.id.startswith("kafka:orders:0:0:") for message in taker.messages)
