@@ -105,8 +105,8 @@ class Health:
                 counts = await to_thread.run_sync(
                     self._vitals.counts, abandon_on_cancel=True, limiter=self._threads
                 )
-            except SurroundingsError as error:
-                return None, str(error)
+            except SurroundingsError:  # its text names hosts and users, and anybody may ask
+                return None, "the state database does not answer; the log says why"
             return counts, ""
         return None, f"the state database has not answered for {_DATABASE:.0f} seconds"
 

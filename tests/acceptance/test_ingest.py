@@ -10,6 +10,8 @@ from runner.runtime.store import Store
 from tests.command import PATIENCE, flow_file, get, here, start
 from tests.workers import until
 
+pytestmark = pytest.mark.timeout(60)  # programs that are large, one after the other
+
 
 @pytest.fixture
 def store(tmp_path):
@@ -77,7 +79,6 @@ def killed_halfway(store, broker, ingests, flow, count):
     return ended
 
 
-@pytest.mark.timeout(60)  # two programs, one after the other
 def test_a_killed_process_loses_no_message_and_repeats_none(tmp_path, store, broker, ingests):
     out, _ = killed_halfway(store, broker, ingests, order(tmp_path), 300)
     assert "0 messages buried" in out
@@ -212,3 +213,14 @@ def test_a_broker_that_is_not_there_is_told(tmp_path):
     assert (done.returncode, done.stderr.startswith("the broker at redis://127.0.0.1:1: ")) == (3, True)
     assert "hush" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("broker", ["rabbit"], indirect=True)
+@pytest.mark.parametrize(
+    ("password", "code", "told"), [("guest", 3, "no queue"), ("wrong", 3, "ACCESS_REFUSED")]
+)
+def test_the_password_may_come_from_the_environment(tmp_path, broker, password, code, told):
+    url = broker.url.replace("//", "//guest@")
+    words = ("ingest", url, f"{broker.name}-else", "--flow", order(tmp_path).name, "-e", "API=x")
+    done = here(*words, cwd=tmp_path, RUNNER_INGEST_PASSWORD=password)
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
