@@ -85,6 +85,7 @@ def test_a_killed_process_loses_no_message_and_repeats_none(tmp_path, store, bro
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_killed_process_loses_none_of_two_thousand(tmp_path, store, broker, ingests):
     began = time.monotonic()
     out, _ = killed_halfway(store, broker, ingests, order(tmp_path), 2_000)
