@@ -20,7 +20,7 @@ from runner.cli.resume import state_url
 from runner.cli.run import run_settings
 from runner.cli.worker import Lines
 from runner.errors import FlowError, Problem, SurroundingsError
-from runner.runtime.brokers import KINDS, Place, Source, source_of
+from runner.runtime.brokers import KINDS, Place, Source, covers, source_of
 from runner.runtime.ingest import Flows, Ingest
 from runner.runtime.queue import Queue
 from runner.runtime.store import Store
@@ -71,8 +71,10 @@ def _flaws(options: Options) -> Iterator[Problem]:
         yield Problem("usage.broker", "URL", what)
     if not options.queue or any(character.isspace() for character in options.queue):
         yield Problem("usage.broker", "SOURCE", "it is empty, or has a space in it")
-    if options.dead == options.queue:
-        yield Problem("usage.broker", "--dead", "messages that can be no run would come again; name another")
+    dead = options.dead or f"{options.queue}.dead"
+    if options.queue == dead or (options.url.startswith(("nats:", "tls:")) and covers(options.queue, dead)):
+        what = f"{dead!r} is what messages come from: those that can be no run would come again; name another"
+        yield Problem("usage.broker", "--dead", what)
     if options.folder is not None and not Path(options.folder).is_dir():
         yield Problem("usage.folder", "--flows", f"there is no folder {options.folder!r}")
 

@@ -274,6 +274,16 @@ def _nats_message(raw: Any) -> Message:  # noqa: ANN401
     return Message(raw.data, _texts(raw.headers), name)
 
 
+def covers(pattern: str, subject: str) -> bool:
+    """Tell whether a subject of NATS, in which ``*`` and ``>`` may stand for others, covers another."""
+    wanted, found = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        return len(found) >= len(wanted) and covers(".".join(wanted[:-1]), ".".join(found[: len(wanted) - 1]))
+    return len(wanted) == len(found) and all(
+        one in ("*", other) for one, other in zip(wanted, found, strict=True)
+    )
+
+
 class RabbitSource:
     """A queue of RabbitMQ."""
 

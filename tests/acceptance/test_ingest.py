@@ -197,9 +197,11 @@ def test_what_is_wrong_is_told_before_anything_is_taken(tmp_path):
     assert "hush" not in done.stderr
     missing = here("ingest", "redis://127.0.0.1:1", "a", "--flow", flow.name, cwd=tmp_path)
     assert (missing.returncode, "no env value 'API'; give it with -e API=…" in missing.stderr) == (2, True)
+    wild = here("ingest", "nats://127.0.0.1:1", "orders.>", "--flow", flow.name, "-e", "API=x", cwd=tmp_path)
+    assert (wild.returncode, "'orders.>.dead' is what messages come from" in wild.stderr) == (2, True)
     for more, told in (
         (("--flows", "nowhere"), "there is no folder 'nowhere'"),
-        (("--flow", flow.name, "--dead", "a"), "messages that can be no run would come again"),
+        (("--flow", flow.name, "--dead", "a"), "'a' is what messages come from"),
         ((), "one of the arguments --flow --flows is required"),
         (("--flow", "none.json"), "none.json"),
     ):

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from runner.errors import SurroundingsError
-from runner.runtime.brokers import REASON, SOURCE, Place, PoisonError, _whole, source_of
+from runner.runtime.brokers import REASON, SOURCE, Place, PoisonError, _whole, covers, source_of
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20
@@ -199,3 +199,15 @@ async def test_a_server_without_tls_is_refused_where_tls_is_asked_for(nats_port)
     with pytest.raises(SurroundingsError, match="that server speaks no TLS"):
         await source.connect()
     await source.stop()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "is_covered"),
+    [
+        ("a.b", "a.b", True), ("a.b", "a.c", False), ("a.*", "a.c", True), ("a.*", "a.b.dead", False),
+        ("a.>", "a.dead", True), ("a.>", "a.b.c", True), ("a.>", "a", False), (">", "dead", True),
+        ("*.b.>", "x.b.c", True), ("*.b.>", "x.c.b", False),
+    ],
+)  # fmt: skip
+async def test_a_pattern_of_subjects_covers_what_it_says(pattern, subject, is_covered):
+    assert covers(pattern, subject) is is_covered
