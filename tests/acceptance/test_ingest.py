@@ -176,12 +176,14 @@ def test_a_process_that_waits_stops_and_its_messages_come_again(tmp_path, store,
 
 
 def test_a_place_that_is_taken_away_is_told_or_waited_for(tmp_path, store, broker, ingests):
+    broker.fill(1)
     process = ingests.start("--flow", order(tmp_path), "-e", "API=http://127.0.0.1:1")
+    until(lambda: total(store) == 1)
     broker.do(broker.clean)
     if broker.kind == "amqp":  # its client waits for a queue that is made anew
         broker.do(broker.make)
-        broker.fill(2)
-        until(lambda: total(store) == 2)
+        broker.fill(2, start=1)
+        until(lambda: total(store) == 3)
         ingests.stop(process)
     else:
         _, err = process.communicate(timeout=PATIENCE)
