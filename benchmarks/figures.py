@@ -1,5 +1,6 @@
 """The figures, their bounds, and how each is made from what the measures find."""
 
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -29,12 +30,13 @@ class Scale:
     state_steps: int
     spans: int
     peak_steps: int
+    queued: int
     peak_requests: int = 0
 
 
-FULL = Scale(200, 9, 10_000, 2_000, 15, 10_000, 100_000, 100_000, 100_000)
-QUICK = Scale(50, 5, 2_000, 1_000, 5, 2_000, 10_000, 20_000, 10_000)
-TINY = Scale(2, 1, 100, 20, 1, 10, 10, 100, 10)
+FULL = Scale(200, 9, 10_000, 2_000, 15, 10_000, 100_000, 100_000, 100_000, 20_000)
+QUICK = Scale(50, 5, 2_000, 1_000, 5, 2_000, 10_000, 20_000, 10_000, 500)
+TINY = Scale(2, 1, 100, 20, 1, 10, 10, 100, 10, 10)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ CHAIN = Figure("chain", "memory of the scheduler per step, in a chain", 2, 0.5, 
 WIDE = Figure("wide", "memory of the scheduler per step, independent", 2, 0.5, "KiB")
 JSON = Figure("json", "open spans to an IntegrationFlow, against orjson.dumps", 20, 8)
 KEPT = Figure("kept", "memory of a kept span, against its bytes as JSON", 1.3, 1.05)
+WORKER = Figure("worker", "runs a second behind a queue, against a loop by hand", 0.5, None, floor=True)
+WORKER_MEMORY = Figure("worker-memory", "memory after all runs, against that after a tenth", 1.1, None)
 PEAK_CHAIN = Figure("peak-chain", "peak memory of 100 000 steps in a chain, of what is allowed", 1, None)
 PEAK_WIDE = Figure("peak-wide", "peak memory of 100 000 independent steps, of what is allowed", 1, None)
 PEAK_HTTP = Figure("peak-http", "peak memory of 100 000 requests, of what is allowed", 1, None)
@@ -196,6 +200,20 @@ def _run_of(library: str, **about) -> dict:
         return measured("runs.peak", library, path=path)
 
 
+def worker(scale: Scale, origin: str, library: str) -> Iterator[Found]:
+    """WORKER on SQLite and, where RUNNER_BENCH_PG names an empty database, on PostgreSQL."""
+    for name, url in (("SQLite", None), ("PostgreSQL", os.environ.get("RUNNER_BENCH_PG"))):
+        if url is None and name != "SQLite":
+            continue
+        got = measured("queue.behind_a_queue", library, origin=origin, runs=scale.queued, url=url)
+        [ours], hand = got["ours"], statistics.mean(got["hand"])
+        note = f"{name}: {ours:.0f} of {hand:.0f}, submitted {got['submitted'][0]:.0f}/s"
+        yield Found(WORKER, ours / hand, note)
+        first, last = got["memory"][0], got["memory"][-1]
+        sizes = f"{first / _MB:.0f} -> {last / _MB:.0f} MB, {scale.queued} runs"
+        yield Found(WORKER_MEMORY, last / first, f"{name}: {sizes}")
+
+
 def _peak(figure: Figure, empty: int, got: dict) -> Found:
     more, allowed = got["peak"] - empty, 1.3 * got["spans"] + 50 * _MB
     note = f"{more / _MB:.0f} of {allowed / _MB:.0f} MB (1.3 x {got['spans'] / _MB:.0f} MB of spans + 50)"
@@ -216,6 +234,7 @@ ONCE: dict[Measure, tuple[Figure, ...]] = {
     state: (CHAIN, WIDE),
     json_: (JSON,),
     kept: (KEPT,),
+    worker: (WORKER, WORKER_MEMORY),
     peaks: (PEAK_CHAIN, PEAK_WIDE, PEAK_HTTP),
 }
 NAMES = [figure.name for figures in (*PER_LIBRARY.values(), *ONCE.values()) for figure in figures]

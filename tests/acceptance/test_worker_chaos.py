@@ -2,6 +2,7 @@
 
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -23,7 +24,7 @@ class Chaos:
         self.workers, self.store, self.api, self.flow = workers, store, api, flow
         self.dice = random.Random(seed)
         self.words = ("--concurrency", concurrency, "--max-deaths", 1000)
-        self.frozen = []
+        self.asleep = []
         self.troubles = 0
 
     def run(self, count, signals, clock, every, *, wait):
@@ -37,21 +38,17 @@ class Chaos:
                 self._trouble(victim, self.dice.choice(signals))
                 alive.append(self.workers.start(*self.words, wait=wait))
                 next_at = clock() + every
-            self._wake()
             time.sleep(0.05)
-        for _, process in self.frozen:
-            process.send_signal(signal.SIGCONT)
+        for timer in self.asleep:
+            timer.join()
         return ids
 
     def _trouble(self, victim, number):
         self.troubles += 1
         victim.send_signal(number)
         if number == signal.SIGSTOP:
-            self.frozen.append((time.monotonic() + 8, victim))
-
-    def _wake(self):
-        while self.frozen and self.frozen[0][0] < time.monotonic():
-            self.frozen.pop(0)[1].send_signal(signal.SIGCONT)
+            self.asleep.append(threading.Timer(8, victim.send_signal, [signal.SIGCONT]))
+            self.asleep[-1].start()
 
 
 @pytest.fixture

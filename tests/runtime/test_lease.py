@@ -110,7 +110,8 @@ def test_a_session_that_the_server_ended_is_lost_and_can_be_taken_anew(engine):
         pytest.skip("a file has no session")
     lease, eye = take_lease(engine, "a"), take_lease(engine, "b")
     with engine.connect() as connection:
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid NOT IN"
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND {here} AND pid NOT IN"
         connection.exec_driver_sql(f"{ended} (SELECT pid FROM pg_locks WHERE objid = {_number('b')})")
     with pytest.raises(LostError):
         lease.ping()
