@@ -14,7 +14,6 @@ from typing import Any, Final
 import anyio.to_thread
 
 from runner.core.commands import Computed, Json, Refused, RunScript
-from runner.core.text import kind_of
 
 SECONDS: Final = 1.0
 MEMORY: Final = 64 * 1024 * 1024
@@ -109,6 +108,8 @@ def run_now(command: RunScript) -> Computed | Refused:
         return Computed(json.loads(state["value"]))
     except RecursionError:
         return Refused("limit.depth", "the value of the script is nested too deeply")
+    except ValueError:
+        return Refused("script.failed", "the value of the script is no JSON")
 
 
 def _result(quickjs: Any, command: RunScript) -> dict[str, str]:  # noqa: ANN401 - a module without types
@@ -127,9 +128,12 @@ def _result(quickjs: Any, command: RunScript) -> dict[str, str]:  # noqa: ANN401
     else:
         return {"state": "thrown", "value": "InternalError: interrupted"}
     context.set_time_limit(SECONDS)
-    found: Json = json.loads(context.eval("$done()"))
-    assert isinstance(found, dict), kind_of(found)
-    return found
+    told = context.eval("$done()")
+    try:
+        found: Json = json.loads(told)
+        return {"state": str(found["state"]), "value": str(found.get("value", ""))}
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return {"state": "thrown", "value": "the script has changed what it runs in"}
 
 
 def _refused(message: str) -> Refused:

@@ -58,6 +58,7 @@ def test_there_and_back_again_is_the_same_document():
 def test_only_what_differs_changes():
     changed = export_form({**ADMIN, "name": "Other"}, EXPORT)
     assert changed == {**EXPORT, "name": "Other"}
+    assert export_form({"connectors": "odd"}) == {"connectorIds": "odd"}
     gone = {name: value for name, value in ADMIN.items() if name != "color"}
     assert "flowColor" not in export_form(gone, EXPORT)
     assert "color" not in admin_form({name: EXPORT[name] for name in EXPORT if name != "flowColor"}, ADMIN)
