@@ -319,15 +319,14 @@ def test_a_pipeline_ends_as_its_flow_does(tmp_path):
         assert (failed.returncode, platform.flows["daily-report"]["spans"][0]["status"]) == (1, {"code": 1})
 
 
-@pytest.mark.timeout(60)  # nine programs, one after the other
+@pytest.mark.timeout(60)  # seven programs, one after the other
 def test_orders_are_put_into_a_queue_and_worked_off():
     done = shell(COMMANDS["worker"])
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[:3] == ["order-tea", "order-rice", "order-tea"]
+    assert lines[:2] == ["order-tea", "order-rice"]
     assert "there is a run 'order-tea' already" in done.stderr
-    assert lines[-1] == "succeeded  3"
-    assert {line.split()[0]: line.split()[1] for line in lines[-4:-1]} == {
+    assert {line.split()[0]: line.split()[1] for line in lines[-3:]} == {
         "order-salt": "succeeded", "order-rice": "succeeded", "order-tea": "succeeded",
     }  # fmt: skip
     assert "http-send" in done.stdout
