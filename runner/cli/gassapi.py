@@ -10,7 +10,7 @@ from runner.core.commands import Json
 from runner.core.document import MAX_BYTES
 from runner.core.redact import Masker
 from runner.errors import FlowError, Problem
-from runner.platforms import dialect_of, gassapi
+from runner.platforms import dialect_known_to, gassapi
 from runner.platforms.client import Done, Program, Refusal
 from runner.platforms.gassapi import FIELDS, Server, Update
 from runner.platforms.react_flow import from_steps
@@ -52,7 +52,7 @@ class Gassapi:
         limits = LoadSettings(max_bytes=self.options.max_document or MAX_BYTES)
         try:
             document = document_at(path, limits)
-            is_drawing = dialect_of(document) == "react-flow"
+            is_drawing = dialect_known_to(document, "gassapi") == "react-flow"
             value = document.value
             has_steps = value.get("flow_data") is not None or "steps" in value
             if self.options.ui and has_steps and not is_drawing:

@@ -29,6 +29,9 @@ JUDGES: Mapping[str, tuple[str, str]] = {
     "gassapi-observed": ("runner.platforms.gassapi_rules", "observed"),
 }
 
+# The dialects that a platform has; each of the others is turned to Steps first.
+KNOWN_TO: Mapping[str, Collection[str]] = {"gassapi": ("steps", "react-flow")}
+
 # Modules with a function `write(flow, plan)`; named here and imported when they are used.
 WRITERS: Mapping[str, str] = {
     "versori-flow": "runner.platforms.versori_flow",
@@ -43,6 +46,15 @@ def dialect_of(document: Document, dialect: str | None = None) -> str:
     keys = ", ".join(repr(key) for key in list(document.value)[:10]) or "none"
     kind = f"a known dialect ({', '.join(DIALECTS)})" if dialect is None else f"the dialect {dialect}"
     what = f"no flow of {kind}; keys found: {keys}"
+    raise FlowError([Problem("document.dialect", "", what, place=document.locate(""))])
+
+
+def dialect_known_to(document: Document, platform: str) -> str:
+    """Return the dialect of a document; raises FlowError when it is none that the platform has."""
+    name = dialect_of(document)
+    if name in KNOWN_TO[platform]:
+        return name
+    what = f"this is a document of {name}, not of {platform}; turn it to steps with 'runner convert'"
     raise FlowError([Problem("document.dialect", "", what, place=document.locate(""))])
 
 
@@ -88,7 +100,11 @@ def write(flow: Flow, plan: Plan, dialect: str) -> Json:
 
 
 def refused_by(document: Document, judge: str) -> tuple[Problem, ...]:
-    """Return what a platform would refuse in a document, in its own words."""
+    """Return what a platform would refuse in a document, in its own words.
+
+    Raises FlowError for a document of a dialect that it does not have.
+    """
     module, face = JUDGES[judge]
+    dialect_known_to(document, judge.partition("-")[0])
     found: tuple[Problem, ...] = import_module(module).problems(document, face)
     return found

@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from runner.core.answers import SUBFLOWS
 from runner.core.commands import Json
 from runner.core.compiled import ForeignWork
 from runner.core.document import Document
-from runner.core.model import Config, External, Flow, InputField, Step
+from runner.core.model import Config, Edge, External, Flow, InputField, Step
 from runner.errors import Problem
 from runner.platforms import davinci_steps
 from runner.platforms.davinci_forms import Variable, variables_of
@@ -30,6 +31,9 @@ from runner.platforms.davinci_visit import About
 
 VISITS: Final = 20  # of one node in one run (facts A8)
 AT_ONCE: Final = 100
+MOST_EDGES: Final = (
+    50_000  # of one flow: more than any that was seen has, and few enough to be planned at once
+)
 DEFAULT_TIMEOUT: Final = 15.0
 DEFAULT_FLOW_TIMEOUT: Final = 300
 MAX_FLOW_TIMEOUT: Final = 172_800
@@ -70,7 +74,7 @@ class _Reader:
         record = self.part.flow
         wires = Wires(self.graph)
         entry = self.graph.entry(wires.jumps.values())
-        every = list(wires.edges()) if entry is not None else []
+        every = self._edges(wires) if entry is not None else []
         kept = self._kept(wires, entry)
         places = [node.where for node in kept]
         about = self._about(wires)
@@ -94,6 +98,15 @@ class _Reader:
             works=works,
             bundle=self.bundle,
         )
+
+    def _edges(self, wires: Wires) -> list[Edge]:
+        """Return the edges between nodes; too many are a problem."""
+        edges = list(islice(wires.edges(), MOST_EDGES + 1))
+        if len(edges) <= MOST_EDGES:
+            return edges
+        what = f"the evaluators connect more than {MOST_EDGES:,} pairs of nodes; split the flow"
+        self.graph.problem("davinci.graph", f"{self.part.path}{self.part.elements}".rstrip("."), what)
+        return []
 
     def _kept(self, wires: Wires, entry: str | None) -> list[Node]:
         """Return the nodes that a run can come to; the others are told, and left out."""

@@ -16,6 +16,8 @@ from runner.platforms.davinci_rules import Finding, flow_findings, named, variab
 VERSION: Final = ("currentVersion", "updatedAt")  # which tell whether somebody has saved
 # What only a version says: one that was fetched is sent as the flow that it is a version of.
 _OF_A_VERSION: Final = ("flow", "version", "alias", "clonedFrom", "steps", "variables")
+# What only documents of other programs have: their names and descriptions are called so too.
+OF_OTHERS: Final = frozenset({"flow_data", "flow_inputs", "steps", "nodes", "edges", "startNode", "spans"})
 _NAMES: Final = {one.admin: one.export for one in RENAMED}
 
 
@@ -71,7 +73,7 @@ def sendable(flow: Row) -> Sendable | None:
         # When an export says that it was saved is not known to be what the API says.
         return _sendable(made, VERSION[:1], unsent, is_exported=True)
     made = flow_of_version(flow)
-    if not made.keys() & {*WRITABLE, "id"}:
+    if not made.keys() & {*WRITABLE, "id"} or OF_OTHERS & made.keys():
         return None
     return replace(_sendable(made, VERSION), is_version=made is not flow)
 

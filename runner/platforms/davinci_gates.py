@@ -80,7 +80,9 @@ class Wires:
         for gate in graph.gates.values():
             for source in dict.fromkeys(name for name, _ in gate.sources):
                 self.behind.setdefault(source, []).append(gate)
-        self.calls = {jump: self._returns(start) for jump, start in self.jumps.items() if jump in self.behind}
+        called = {jump: start for jump, start in self.jumps.items() if jump in self.behind}
+        returns = {start: self._returns(start) for start in dict.fromkeys(called.values())}
+        self.calls = {jump: returns[start] for jump, start in called.items()}
 
     def _jumps(self) -> dict[str, str]:
         """Return the start node of each jump that leads to one."""
@@ -96,13 +98,16 @@ class Wires:
     def reached(self, start: str) -> dict[str, None]:
         """Return every node that can follow a node, itself included; what it calls too."""
         seen: dict[str, None] = {}
+        passed: set[str] = set()
         todo = [start]
         while todo:
             name = todo.pop()
             if name in seen:
                 continue
             seen[name] = None
-            todo += [target for gate in self.behind.get(name, ()) for target in gate.targets]
+            gates = [gate for gate in self.behind.get(name, ()) if gate.id not in passed]
+            passed.update(gate.id for gate in gates)
+            todo += [target for gate in gates for target in gate.targets]
             todo += [self.jumps[name]] if name in self.jumps else []
         return seen
 

@@ -137,8 +137,8 @@ class Gate:
     id: str
     where: str
     operators: Data
-    sources: list[tuple[str, str]] = field(default_factory=list)
-    targets: list[str] = field(default_factory=list)
+    sources: dict[tuple[str, str], None] = field(default_factory=dict)
+    targets: dict[str, None] = field(default_factory=dict)
 
 
 class Graph:
@@ -218,12 +218,9 @@ class Graph:
         source, target = ends
         branch = data.get("multiValueSourceId")
         if source in self.nodes and target in self.gates:
-            entry = source, branch if isinstance(branch, str) else ""
-            if entry not in self.gates[target].sources:
-                self.gates[target].sources.append(entry)
+            self.gates[target].sources[source, branch if isinstance(branch, str) else ""] = None
         elif source in self.gates and target in self.nodes:
-            if target not in self.gates[source].targets:
-                self.gates[source].targets.append(target)
+            self.gates[source].targets[target] = None
         else:
             what = (
                 f"edge {name} from {source!r} to {target!r}: an edge goes from a node to an evaluator or back"

@@ -48,6 +48,16 @@ def test_what_a_platform_takes_is_told_to_be_fine(tmp_path, judge):
     assert (done.returncode, done.stdout) == (0, f"flow.json: ok for {judge}\n")
 
 
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_document_of_another_program_is_not_judged(tmp_path, judge):
+    (tmp_path / "theirs.json").write_text('{"flowId": "f", "name": "n", "graphData": {}}')
+    (tmp_path / "nobodys.json").write_text('{"a": 1}')
+    done = here("check", "theirs.json", "nobodys.json", "--as", judge, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "theirs.json:1:1 this is a document of davinci, not of gassapi; turn it to steps" in done.stdout
+    assert "nobodys.json:1:1 no flow of a known dialect" in done.stdout
+
+
 def test_a_document_that_cannot_be_read_is_told_as_ever(tmp_path):
     (tmp_path / "flow.json").write_text('{"flow_data": "{", "name": 1}')
     done = here("check", "flow.json", "none.json", "--as", "gassapi", cwd=tmp_path)

@@ -484,6 +484,24 @@ def test_a_save_whose_answer_is_lost_is_looked_after(kind, tmp_path, answer, act
 # --- new flows, and flows of elsewhere
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "Ours", "flow_data": {"version": "1.0", "steps": []}},
+        {"name": "Drawn", "nodes": [], "edges": []},
+        {"name": "Nected", "startNode": "2", "trigger": {"apiNode": "1"}, "nodes": [], "edges": []},
+        {"name": "A trace", "spans": []},
+    ],
+)
+def test_a_document_of_another_program_is_not_sent(kind, tmp_path, document):
+    flow = kind.add("There")
+    refused = push(kind, tmp_path, write(tmp_path, document), "--id", flow)
+    assert refused.returncode == 2
+    assert "no flow of DaVinci; keys found: 'name'" in refused.stderr
+    assert kind.requests == []
+    assert kind.flows[flow]["name"] == "There"
+
+
 def test_a_document_without_an_id_becomes_a_new_flow(kind, tmp_path):
     done = push(kind, tmp_path, write(tmp_path, {"name": "New", **FULL}), "--deploy", "--disable")
     [flow] = kind.flows

@@ -334,6 +334,13 @@ def test_a_changed_name_of_a_drawing_takes_the_drawing_along(server, tmp_path):
     assert done.stdout == f"{flow}: updated (name, flow_data)\n"
 
 
+def test_a_document_of_another_program_is_not_sent(server, tmp_path):
+    theirs = {"flowId": "f", "name": "n", "graphData": {"elements": {"nodes": [], "edges": []}}}
+    done = push(server, tmp_path, write(tmp_path, theirs), "--id", "flow_1")
+    assert (done.returncode, server.requests) == (2, [])
+    assert "flow.json:1:1 this is a document of davinci, not of gassapi" in done.stderr
+
+
 def test_a_drawing_without_ui_is_refused_with_the_remedy(server, tmp_path):
     done = push(server, tmp_path, write(tmp_path, {"flow_data": STEPS_DRAWN}), "--id", "flow_1")
     assert (done.returncode, server.requests) == (2, [])

@@ -177,6 +177,23 @@ def test_a_flow_without_a_graph_says_so(graph, where):
     assert found[0][:2] == ("davinci.graph", where)
 
 
+def test_gates_that_connect_too_many_nodes_are_a_problem_and_take_no_time():
+    half = 400
+    before, behind = [f"a{one}" for one in range(half)], [f"b{one}" for one in range(half)]
+    found = broken(
+        nodes=[gate("wide"), *(node(one, SERVICE) for one in (*before, *behind))],
+        edges=[
+            *(edge("gate1", one) for one in before),
+            *(edge(one, "wide") for one in before),
+            *(edge("wide", one) for one in behind),
+        ],
+    )
+    [problem] = [one for one in read(Document.of(found)).problems if "pairs of nodes" in one.what]
+    assert problem.code == "davinci.graph"
+    assert problem.where == "graphData.elements"
+    assert "more than 50,000 pairs" in problem.what
+
+
 def test_what_does_nothing_is_a_warning():
     drawing = small()
     drawing.nodes += [gate("g8"), gate("g9"), note("remark"), node("lost", "nodeConnector/startNode")]
