@@ -51,7 +51,6 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     log.addHandler(Lines(err, logging.WARNING))
     settings = run_settings(options, given, limits, environ)
     with closing(Store(state_url(options, environ), environ)) as store:
-        store.check_key()
         ingest = Ingest(store, Queue(store), flows, settings, options.priority, options.max_queued)
         anyio.run(_serve, ingest, source, options, err)
     if not options.quiet:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import anyio
 from anyio import to_thread
 
-from runner.runtime.store import StateError
+from runner.runtime.database import StateError
 
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 2.0

@@ -16,8 +16,9 @@ from typing import Final, TypeVar
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from runner.runtime.database import StateError
 from runner.runtime.lease import LEASE_TTL, DatabaseLease, FileLease, LostError, take_lease
-from runner.runtime.store import StateError, Store
+from runner.runtime.store import Store
 
 BEAT: Final = 1.0
 PATIENCE: Final = 60.0  # seconds without the database, longer than it takes to start again

@@ -18,7 +18,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.errors import SurroundingsError
-from runner.runtime.store import ENDED, INSTALL, RunRow, Store
+from runner.runtime.database import INSTALL
+from runner.runtime.store import ENDED, RunRow, Store
 
 if TYPE_CHECKING:  # the core install does not have it
     from dbos import EnqueueOptions

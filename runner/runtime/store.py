@@ -7,20 +7,17 @@ made is encrypted (`runner.runtime.vault`); ids, times, states and the flow's na
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runner.core.commands import Json
 from runner.core.journal import Kept, Row, decode
 from runner.errors import SurroundingsError
-from runner.runtime.vault import KEY_VARIABLE, Vault, key_beside, listed_keys
+from runner.runtime.database import Database
 
 if TYPE_CHECKING:  # the core install does not have it
     from sqlalchemy import Column, Connection, RowMapping, Select, Table
@@ -30,7 +27,6 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled", "timed_
 DEFAULT_URL: Final = "sqlite:///.runner/state.db"
 _SOME: Final = 500
 ENDED: Final = ("succeeded", "failed", "cancelled", "timed_out")
-INSTALL: Final = "pip install 'flowspan-runner[worker]'"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,82 +105,15 @@ class UnreadableError(SurroundingsError):
         super().__init__(why)
 
 
-class Store:
+class Store(Database):
     """The state database at a url; it and its key are made when they are not there.
 
     Raises SurroundingsError when there is no such database, no key for it, or no driver.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
-        try:
-            from runner.runtime import tables
-        except ImportError as error:
-            raise SurroundingsError(f"--state needs more packages: {INSTALL}") from error
-        self.tables = tables
-        self._url = url
-        with self.told():
-            self.engine = tables.open_engine(url)
+        super().__init__(url, environ)
         self._contents: dict[str, bytes] = {}
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self.vault = Vault(self._keys(environ))
-        with self.begin() as connection:
-            tables.create(connection)
-
-    def _keys(self, environ: Mapping[str, str]) -> Sequence[str]:
-        listed = listed_keys(environ.get(KEY_VARIABLE))
-        if listed:
-            return listed
-        database = self.engine.url.database
-        if not self.is_sqlite or not database:
-            what = "the state in a shared database is encrypted with a key that you keep"
-            raise SurroundingsError(f"{what}: set {KEY_VARIABLE}; 'runner worker --new-key' prints one")
-        return (key_beside(Path(database)),)
-
-    @property
-    def shown_url(self) -> str:
-        """The url without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self.engine.dispose()
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell what the database cannot do in one line; the driver's own text may quote what it was given."""
-        from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-
-        try:
-            yield
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise SurroundingsError(
-                "--state takes sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-            ) from error
-        except DBAPIError as error:
-            reason = str(error.orig).strip().partition("\n")[0]
-            raise StateError(f"the state database: {reason}") from error
-        except (SQLAlchemyError, OSError) as error:
-            raise StateError(f"the state database: {type(error).__name__}") from error
-
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """Begin a transaction; on SQLite nobody else writes until it is over."""
-        with self.told(), self.engine.begin() as connection:
-            if self.is_sqlite:
-                # Else Python's driver begins only before the first write, after what was read for it.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self.told(), self.engine.connect() as connection:
-            yield connection
-
-    def _seal(self, value: Json) -> bytes:
-        return self.vault.seal(json.dumps(value).encode())
-
-    def _open(self, sealed: bytes) -> Json:
-        return json.loads(self.vault.open(sealed))
 
     # --- a run from its beginning to its end
 
@@ -417,7 +346,8 @@ class Store:
         """
         with self.begin() as connection:
             name = sha256(host.encode()).hexdigest()
-            return max(0, self.tables.reserve_turns(connection, name, count * interval))
+            wait: int = self.tables.reserve_turns(connection, name, count * interval)
+            return max(0, wait)
 
     # --- looking
 
@@ -463,11 +393,6 @@ class Store:
             found = self._by_run(connection, files, [run_id], files.c.path)[run_id]
             self._fetch(connection, {one.hash for one in found})
         return self._opened_files(found)
-
-    def check_key(self) -> None:
-        """Raise SurroundingsError, which names the key, when the newest run cannot be opened with ours."""
-        for row in self.runs(limit=1):
-            self.given(row.id)
 
     def kept(self, run_id: str) -> list[Kept]:
         """Return the journal of a run, in order."""
@@ -570,10 +495,6 @@ class Store:
         for row in connection.execute(rows.select().where(rows.c.run == source)).mappings().all():
             if row["path"] in paths:
                 connection.execute(rows.insert(), {**row, "run": target})
-
-
-class StateError(SurroundingsError):
-    """The database could not do it this time; it may well the next."""
 
 
 _MOST_CONTENTS: Final = 256

@@ -42,6 +42,7 @@ __all__ = [
     "files",
     "func",
     "insert_new",
+    "keys",
     "open_engine",
     "reserve_turns",
     "rows",
@@ -118,6 +119,13 @@ contents: Final = Table(
     metadata,
     Column("hash", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
+)
+
+keys: Final = Table(  # one row, which opens only for those who have the key
+    "flowspan_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("canary", LargeBinary, nullable=False),
 )
 
 turns: Final = Table(  # when the next request may go to a host, in ns of the clock of `reserve_turns`

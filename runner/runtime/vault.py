@@ -40,6 +40,10 @@ class Vault:
         """Return the data encrypted."""
         return self.current.encode() + self._keys[self.current].encrypt(data)
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Tell whether it is the key to encrypt with that opens this."""
+        return bytes(sealed[:_ID_LENGTH]) == self.current.encode()
+
     def fingerprint(self, text: str) -> str:
         """Return what stands for a text and does not tell it: the same for all who list the same last key."""
         return hmac.new(self._last, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:32]

@@ -21,6 +21,7 @@ from anyio import CapacityLimiter, to_thread
 
 from runner.core.commands import Json
 from runner.errors import FencedError, FlowError, RunnerError, SurroundingsError
+from runner.runtime.database import StateError
 from runner.runtime.ending import DeadLetterError, ending_of
 from runner.runtime.groups import insist
 from runner.runtime.http import HttpSettings, Transport
@@ -31,7 +32,7 @@ from runner.runtime.pace import Pace
 from runner.runtime.queue import Queue
 from runner.runtime.run import Run
 from runner.runtime.state import FlowCache, Surroundings, restored
-from runner.runtime.store import ENDED, Claim, RunRow, StateError, Store, UnreadableError
+from runner.runtime.store import ENDED, Claim, RunRow, Store, UnreadableError
 from runner.runtime.tracing import Listener
 from runner.runtime.uploads import Upload, Uploads
 
@@ -113,7 +114,6 @@ class Worker:
         self.store = Store(url, self.settings.environ)
         try:
             self.queue = Queue(self.store, self.settings.global_concurrency)
-            self.store.check_key()
         except SurroundingsError:
             self.store.close()
             raise

@@ -138,6 +138,10 @@ def test_a_worker_without_the_key_of_the_runs_names_it_and_ends(tmp_path, state)
     flow = flow_file(tmp_path, {"id": "a", "set": {"x": "1"}})
     assert here("submit", flow, "--state", url, cwd=tmp_path, **environ).returncode == 0
     other = here("worker", "--new-key", cwd=tmp_path).stdout.strip()
-    wrong = here("worker", "--state", url, cwd=tmp_path, **{KEY_VARIABLE: other})
-    assert wrong.returncode == 3
-    assert "the state was encrypted with key" in wrong.stderr
+    for command in (
+        ["worker"], ["submit", flow], ["run", flow], ["resume", "it"], ["runs"], ["runs", "retry", "it", "--start"],
+    ):  # fmt: skip
+        wrong = here(*command, "--state", url, cwd=tmp_path, **{KEY_VARIABLE: other})
+        assert wrong.returncode == 3, command
+        assert "the state was encrypted with key" in wrong.stderr
+    assert len(here("runs", "--state", url, cwd=tmp_path, **environ).stdout.splitlines()) == 1

@@ -163,6 +163,38 @@ def test_keys_are_rotated_by_listing_several(tmp_path):
         first.given("b")
 
 
+def test_another_key_is_refused_by_a_database_that_is_empty_yet(state):
+    url, environ = state
+    first = Store(url, environ)
+    first.close()
+    with pytest.raises(SurroundingsError, match=f"encrypted with key {first.vault.current}, which is not"):
+        Store(url, {KEY_VARIABLE: new_key()})
+    Store(url, environ).close()
+
+
+def test_a_key_is_dropped_after_a_newer_one_was_listed_before_it(state):
+    url, _ = state
+    old, new = new_key(), new_key()
+    for listed in (old, f"{old},{new}", f"{new},{old}", new):
+        Store(url, {KEY_VARIABLE: listed}).close()
+    with pytest.raises(SurroundingsError, match=f"encrypted with key {key_id(new)}"):
+        Store(url, {KEY_VARIABLE: old})
+
+
+def test_what_is_kept_since_before_there_was_a_canary_tells_its_key_by_the_newest_run(state):
+    url, environ = state
+    store = Store(url, environ)
+    store.add(run_row(), {}, {})
+    with store.begin() as connection:
+        store.tables.keys.drop(connection)
+    other = {KEY_VARIABLE: new_key()}
+    for _ in range(2):  # whoever is refused leaves nothing there that would let him in
+        with pytest.raises(SurroundingsError, match=store.vault.current):
+            Store(url, other)
+    Store(url, environ).close()
+    store.close()
+
+
 def test_a_lost_key_and_damage_are_told(tmp_path):
     sealed = Vault([new_key()]).seal(b"x")
     key = new_key()
