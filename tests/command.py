@@ -21,7 +21,7 @@ from runner.cli.app import run_command
 
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "runner")
-PATIENCE = 25
+PATIENCE = 60
 needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 _OF_A_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "TERM"}
 _PIECES = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n]+)")

@@ -29,7 +29,7 @@ import pytest
 import trustme
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @dataclass(frozen=True)

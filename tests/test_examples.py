@@ -319,7 +319,7 @@ def test_a_pipeline_ends_as_its_flow_does(tmp_path):
         assert (failed.returncode, platform.flows["daily-report"]["spans"][0]["status"]) == (1, {"code": 1})
 
 
-@pytest.mark.timeout(60)  # seven programs, one after the other
+@pytest.mark.timeout(120)  # seven programs, one after the other
 def test_orders_are_put_into_a_queue_and_worked_off():
     done = shell(COMMANDS["worker"])
     assert done.returncode == 0, done.stderr
@@ -371,7 +371,7 @@ def test_the_loopback_server_keeps_a_connection():
     assert statuses == [422, 400, 400]
 
 
-@pytest.mark.timeout(60)  # six programs, one after the other
+@pytest.mark.timeout(120)  # six programs, one after the other
 def test_a_flow_is_put_on_the_bundled_gassapi_and_run_from_there():
     done = shell(f"{COMMANDS['gassapi']} --quiet --json")
     assert done.returncode == 0, done.stderr
@@ -402,7 +402,7 @@ def test_the_bundled_gassapi_does_what_its_documents_say():
         server.shutdown()
 
 
-@pytest.mark.timeout(60)  # five programs, one after the other
+@pytest.mark.timeout(120)  # five programs, one after the other
 def test_a_workflow_is_run_and_put_on_the_bundled_nected():
     done = shell(f"{COMMANDS['nected']} --quiet --json")
     assert done.returncode == 0, done.stderr

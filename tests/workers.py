@@ -19,7 +19,7 @@ from runner.runtime.store import ENDED, Store
 from tests.command import start
 from tests.integration_flow_schema import violations
 
-PATIENCE = 28
+PATIENCE = 60
 
 
 def call(step_id: str, **keys: object) -> dict:

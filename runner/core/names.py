@@ -243,7 +243,7 @@ TASK_TYPES: Final = (
 )
 EXECUTION_RESULTS: Final = ("success", "failure", "error", "timeout", "cancellation", "skip")
 
-PROCESS_SPAN_NAME: Final = "process flows"
+PROCESS_SPAN: Final = "process flows"
 SPAN_NAMES: Final[dict[str, str]] = {
     "flow-<flow>": "The whole run; <flow> is the flow's name, else its file's stem, else the word flow.",
     "<task.type>-<step>": "One visit of a step; a step that runs another flow is flow-<step>.",

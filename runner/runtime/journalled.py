@@ -239,7 +239,7 @@ class JournalledEngine(Engine):
                 attributes[names.QUEUE_WAIT_MS] = round((part.began - self.journal.row.created) / 1e6)
             remote = self.recorder.remote_parent
             span = self._part = self.recorder.open(
-                names.PROCESS_SPAN_NAME, "consumer", self.root, attributes, start=part.began,
+                names.PROCESS_SPAN, "consumer", self.root, attributes, start=part.began,
                 span_id=span_id(self.journal.row.id, f"@{part.epoch}"),
                 links=(Link(remote.trace_id, remote.span_id),) if remote else (),
             )  # fmt: skip

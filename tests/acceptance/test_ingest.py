@@ -10,7 +10,7 @@ from runner.runtime.store import Store
 from tests.command import PATIENCE, flow_file, get, here, start
 from tests.workers import until
 
-pytestmark = pytest.mark.timeout(60)  # programs that are large, one after the other
+pytestmark = pytest.mark.timeout(120)  # programs that are large, one after the other
 
 
 @pytest.fixture

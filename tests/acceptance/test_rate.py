@@ -43,7 +43,7 @@ def test_two_processes_keep_to_one_rate(tmp_path, api, state):
         assert all(wait["attributes"]["runner.delay_ms"] >= 0 for wait in waits)
 
 
-@pytest.mark.timeout(60)  # two workers, started one after the other, and five seconds
+@pytest.mark.timeout(120)  # two workers, started one after the other, and five seconds
 def test_two_workers_keep_to_one_rate(tmp_path, api, state):
     url, environ = state
     store = Store(url, environ)

@@ -18,7 +18,7 @@ def test_every_name_in_the_module_is_described():
     for constant, name in CONSTANTS.items():
         if constant in {"OTHER_METHOD", "TASK_FLOW", "TASK_ITERATION"}:
             continue
-        kinds = {"EVENT": names.EVENTS, "METRIC": names.METRICS}
+        kinds = {"EVENT": names.EVENTS, "METRIC": names.METRICS, "PROCESS": names.SPAN_NAMES}
         described = kinds.get(constant.partition("_")[0], names.ATTRIBUTES)
         assert name + ("<name>" if name.endswith(".") else "") in described, constant
 

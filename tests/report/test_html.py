@@ -181,9 +181,10 @@ def test_hostile_text_stays_text():
     reader = read(html_page(HOSTILE, [hostile_trace()], page_files()))
     data = json.loads(reader.texts["data"])
     assert [tag for tag, _ in reader.opened].count("script") == 2
-    assert data["values"] == [HOSTILE]
-    assert data["keys"] == [HOSTILE]
-    assert data["traces"][0]["name"] == HOSTILE
+    shown = HOSTILE.replace("\ud800", "\ufffd")
+    assert data["values"] == [shown]
+    assert data["keys"] == [shown]
+    assert data["traces"][0]["name"] == shown
     assert "\x1b" not in reader.texts["title"]
     assert "</script><script>alert(1)</script><!--" in reader.texts["title"]
 

@@ -21,7 +21,7 @@ def test_httpx2_is_preferred():
 
 
 @pytest.mark.skipif(ONLY_HTTPX, reason="this is the run over httpx")
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_everything_works_over_httpx_too():
     options = ["-q", "-p", "tests.only_httpx", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "0"]
     done = subprocess.run(
