@@ -58,6 +58,8 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
 
 def _told(submitted: Submitted, store: Store, options: Options, out: Output, err: Output) -> int:
     row = submitted.row
+    for problem in () if options.quiet else submitted.warnings:
+        err.line(problem_line(problem))
     if not submitted.is_new:
         err.line(f"there is a run {row.id!r} already ({row.state}); nothing was put into the queue")
     if not options.wait:

@@ -24,10 +24,14 @@ class BacklogError(SurroundingsError):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A run that was taken in; `is_new` is False when there was one with that id already."""
+    """A run that was taken in; `is_new` is False when there was one with that id already.
+
+    `warnings` are the env values that it lacks, which a worker has to give.
+    """
 
     row: RunRow
     is_new: bool
+    warnings: Sequence[Problem] = ()
 
 
 class Intake:
@@ -71,7 +75,7 @@ class Intake:
         known = store.get(settings.run_id) if settings.run_id is not None else None
         if known is not None:
             return Submitted(known, is_new=False)
-        chosen = replace(settings, load=self.limits, trigger="queue")
+        chosen = replace(settings, load=self.limits, trigger="queue", env_later=True)
         run = Run(self.flow, inputs, chosen)  # checks all that was given
         row = new_row(settings.run_id, run.plan.flow.label, settings.traceparent)
         row.priority = priority
@@ -88,7 +92,8 @@ class Intake:
                 raise BacklogError(f"the run was not taken in: {what}")
             if store.add_in(connection, row, given, self.files):
                 queue.put_in(connection, row, delay)
-                return Submitted(row, is_new=True)
+                lacks = [one for one in run.warnings if one.code == "env.missing"]
+                return Submitted(row, is_new=True, warnings=lacks)
         found = store.get(row.id)
         return Submitted(found or row, is_new=False)
 

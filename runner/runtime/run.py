@@ -63,7 +63,7 @@ class RunSettings:
     the rates of hosts; `journal` is that of a run in the state database. `map_hosts`
     (``HOST[:PORT]=HOST[:PORT]``),
     `allow_hosts` (patterns) and `deny_private` say where requests may go, as the flags do:
-    `runner.runtime.router`.
+    `runner.runtime.router`. With `env_later` whoever carries the run on may give env values that are missing.
     """
 
     run_id: str | None = None
@@ -93,6 +93,7 @@ class RunSettings:
     answers: Mapping[str, Json] = field(default_factory=dict)
     stubs: Mapping[str, Json] = field(default_factory=dict)
     recorded: bool = False
+    env_later: bool = False
     listeners: Sequence[Listener] = ()
 
 
@@ -317,9 +318,7 @@ def _checked(
     needs, headers = plan.needs, {name.lower() for name in settings.headers}
     for name, where in needs.env.items():
         if name not in settings.env:
-            hint = close_match(name, settings.env)
-            what = f"no env value {name!r}{hint or f'; give it with -e {name}=…'}"
-            problems.append(_at(plan, "env.missing", where, what))
+            problems.append(_missing_env(plan, name, where, settings))
     for name, where in needs.headers.items():
         if name not in headers:
             what = f"no header {name!r}; give it with --header '{name}: …'"
@@ -334,6 +333,15 @@ def _checked(
             problems.append(_at(plan, "reference.unknown", where, what))
     problems += _unscripted(plan, settings)
     return values, problems
+
+
+def _missing_env(plan: Plan, name: str, where: str, settings: RunSettings) -> Problem:
+    hint = close_match(name, settings.env)
+    if settings.env_later:
+        what = f"no env value {name!r}{hint}; a worker has to give it: runner worker -e {name}=…"
+        return replace(_at(plan, "env.missing", where, what), severity="warning")
+    what = f"no env value {name!r}{hint or f'; give it with -e {name}=…'}"
+    return _at(plan, "env.missing", where, what)
 
 
 def _scripted(settings: RunSettings) -> Answers:

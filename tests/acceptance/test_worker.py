@@ -47,6 +47,17 @@ def test_a_submitted_run_is_worked_off_and_can_be_looked_at(tmp_path, api, runne
     assert process.wait(PATIENCE) == 0
 
 
+def test_env_that_a_run_lacks_is_told_and_given_by_the_worker(tmp_path, api, runner, workers):
+    flow = flow_file(tmp_path, get("a"), get("b", headers={"X-Who": "{{headers.who}}"}))
+    assert runner("submit", flow).stderr.count("no header 'who'") == 1
+    submitted = runner("submit", flow, "--id", "one", "--header", "who: ada")
+    assert (submitted.returncode, submitted.stdout) == (0, "one\n")
+    assert "no env value 'API'; a worker has to give it: runner worker -e API=…" in submitted.stderr
+    assert runner("submit", flow, "--header", "who: ada", "--quiet").stderr == ""
+    process = workers.start("-e", f"API={api.origin}")
+    assert process.stdout.readline() == "one succeeded\n"
+
+
 def test_whoever_waits_leaves_as_run_does_and_may_go_away(tmp_path, api, runner, workers, state):
     url, environ = state
     gate = api.hold("/slow")

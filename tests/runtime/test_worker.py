@@ -129,7 +129,16 @@ async def test_env_of_the_worker_fills_only_what_a_run_lacks(state, api, tmp_pat
         await runs.submit(flow, run_id="one", env={"API": "run", "MINE": "run"})
         async with working(state, env={"MINE": "worker", "API": "worker"}):
             await runs.wait("one")
+            lacking = await runs.submit(flow, run_id="two", env={"API": "run"})
+            await runs.wait("two")
         assert (await runs.result("one"))["outputs"] == {"a": {"x": "run run"}}
+        assert (await runs.result("two"))["outputs"] == {"a": {"x": "worker run"}}
+        [problem] = lacking.warnings
+        assert (problem.code, problem.is_error) == ("env.missing", False)
+        await runs.submit(flow, run_id="three")
+        async with working(state, env={"MINE": "worker"}):
+            row = await runs.wait("three")
+    assert (row.state, row.reason) == ("failed", "env.missing")
 
 
 @pytest.mark.anyio
