@@ -154,7 +154,10 @@ class Store(Database):
     def claim_all(
         self, ids: Sequence[str], owner: str, of: Collection[str] | None = None
     ) -> list[Claim | UnreadableError]:
-        """Do as `claim` does for several runs, only those of the owners `of` if some are given."""
+        """Do as `claim` does for several runs, only those of the owners `of` if some are given.
+
+        Those whose end was asked for while nobody could hear it end here.
+        """
         tables, runs = self.tables, self.tables.runs
         free = runs.c.id.in_(ids) & runs.c.state.notin_(ENDED)
         if of is not None:
@@ -162,6 +165,10 @@ class Store(Database):
         with self.begin() as connection:
             query = runs.select().where(free).order_by(runs.c.id).with_for_update()
             found = {values["id"]: values for values in connection.execute(query).mappings()}
+            over = [one for one in found if found[one]["cancelled"]]
+            if over:
+                connection.execute(runs.update().where(runs.c.id.in_(over)).values(self._waiting()))
+            found = {one: values for one, values in found.items() if one not in over}
             now, mine = time.time_ns(), list(found)
             if not mine:
                 return []
@@ -251,11 +258,11 @@ class Store(Database):
         return [epochs.get(run) == epoch for run, epoch, _ in sealed]
 
     def release(self, owner: str, ids: Collection[str]) -> None:
-        """Let runs be carried on by somebody else whose owner has died."""
+        """Let runs be carried on by somebody else whose owner has died; those that were to end have ended."""
         runs = self.tables.runs
         his = (runs.c.owner == owner) & runs.c.id.in_(list(ids)) & (runs.c.state == "running")
         with self.begin() as connection:
-            connection.execute(runs.update().where(his).values(state="queued", owner=""))
+            connection.execute(runs.update().where(his).values(self._waiting()))
 
     def asked_to_end(self, ids: Collection[str]) -> list[str]:
         """Return those of these runs whose end somebody has asked for."""
@@ -308,13 +315,22 @@ class Store(Database):
         }
 
     def hand_over(self, run_id: str, epoch: int) -> bool:
-        """Give the run back, to be carried on by somebody else; False when its epoch is over."""
+        """Give the run back, to be carried on by somebody else unless its end was asked for.
+
+        False when its epoch is over.
+        """
         runs, claims = self.tables.runs, self.tables.claims
         mine = (claims.c.run == run_id) & (claims.c.epoch == epoch)
         with self.begin() as connection:
             connection.execute(claims.update().where(mine).values(ended=time.time_ns()))
-            changes = {"state": "queued", "handovers": runs.c.handovers + 1, "owner": ""}
+            changes = {**self._waiting(), "handovers": runs.c.handovers + 1}
             return self._change_in(connection, run_id, epoch, changes)
+
+    def _waiting(self) -> dict[str, Any]:
+        """Return what makes a run wait for the next to carry it on; one whose end was asked for ends."""
+        case, cancelled = self.tables.case, self.tables.runs.c.cancelled
+        state = case((cancelled, "cancelled"), else_="queued")
+        return {"state": state, "ended": case((cancelled, time.time_ns()), else_=None), "owner": ""}
 
     def _change_in(
         self, connection: Connection, run_id: str, epoch: int, changes: Mapping[str, object]

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
     cast,
     create_engine,
     event,
@@ -36,6 +37,7 @@ BUSY_SECONDS: Final = 30
 _LOCK: Final = 0x666C6F77  # "flow": two processes must not create the tables at once
 
 __all__ = [
+    "case",
     "claims",
     "contents",
     "create",

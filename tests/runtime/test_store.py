@@ -74,6 +74,24 @@ def test_cancelling_ends_a_run_that_waits_and_asks_one_that_runs(store):
     assert store.cancel("waits") == "cancelled"
 
 
+@pytest.mark.parametrize("way", ["hand_over", "release", "claim"])
+def test_a_run_that_is_to_end_is_not_carried_on_by_the_next(store, way):
+    store.add(run_row("stays"), {}, {})
+    store.add(run_row("ends"), {}, {})
+    for run_id in ("stays", "ends"):
+        store.claim(run_id, "one")
+    assert store.cancel("ends") == "running"
+    if way == "hand_over":
+        assert [store.hand_over(run_id, 1) for run_id in ("stays", "ends")] == [True, True]
+    elif way == "release":
+        store.release("one", ["stays", "ends"])
+    claims = store.claim_all(["stays", "ends"], "two")
+    assert [claim.row.id for claim in claims] == ["stays"]
+    ended = store.get("ends")
+    assert (ended.state, ended.epoch, ended.ended >= ended.started) == ("cancelled", 1, True)
+    assert (store.get("stays").state, store.get("stays").ended) == ("running", None)
+
+
 def test_runs_are_listed_by_page_state_and_flow(store):
     for number in range(5):
         store.add(run_row(f"r{number}", number // 2, flow="FG"[number % 2]), {}, {})
