@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runner.core.commands import Json
 from runner.core.journal import Kept, Row, decode
-from runner.errors import SurroundingsError
+from runner.errors import RunnerError, SurroundingsError
 from runner.runtime.database import Database
 
 if TYPE_CHECKING:  # the core install does not have it
@@ -195,21 +195,22 @@ class Store(Database):
             values = found[one]
             row = _run_row(values)
             row.epoch, row.owner, row.state, row.started = row.epoch + 1, owner, "running", row.started or now
-            try:
-                given = self._open(values["given"])
-                claims.append(
-                    Claim(
-                        row,
-                        given,
-                        self._kept(rows[one]),
-                        self._opened_files(files[one]),
-                        _parts(parts[one]),
-                        tuple((file.path, file.hash) for file in files[one]),
-                    )
-                )
-            except SurroundingsError as error:
-                claims.append(UnreadableError(row, str(error)))
+            claims.append(self._claimed(row, values["given"], rows[one], files[one], parts[one]))
         return claims
+
+    def _claimed(
+        self, row: RunRow, given: bytes, rows: Sequence[SqlRow[Any]], files: Sequence[SqlRow[Any]],
+        parts: Sequence[SqlRow[Any]],
+    ) -> Claim | UnreadableError:  # fmt: skip
+        bundle = tuple((file.path, file.hash) for file in files)
+        try:
+            opened = self._open(given)
+            return Claim(row, opened, self._kept(rows), self._opened_files(files), _parts(parts), bundle)
+        except SurroundingsError as error:
+            return UnreadableError(row, str(error))
+        except _MISREAD as error:  # must end this run, and no other
+            what = f"what is kept of run {row.id!r} cannot be read: {type(error).__name__}"
+            return UnreadableError(row, what)
 
     def _by_run(
         self, connection: Connection, table: Table, ids: Sequence[str], order: Column[Any]
@@ -513,6 +514,16 @@ class Store(Database):
                 connection.execute(rows.insert(), {**row, "run": target})
 
 
+# Whatever reading can raise that is not what a runner has written.
+_MISREAD: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    RunnerError,
+)
 _MOST_CONTENTS: Final = 256
 _RUN_FIELDS: Final = tuple(one.name for one in fields(RunRow))
 

@@ -1,6 +1,7 @@
 """The state database, on each of its engines (SEMANTICS, Journal and Secrets)."""
 
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from runner.core.commands import Outcome
 from runner.core.journal import Row
 from runner.errors import SurroundingsError
-from runner.runtime.store import End, RunRow, Store
+from runner.runtime.store import End, RunRow, Store, UnreadableError
 from runner.runtime.vault import KEY_VARIABLE, Vault, key_id, new_key
 
 CANARY = "canary-7f3a9d-secret"
@@ -90,6 +91,34 @@ def test_a_run_that_is_to_end_is_not_carried_on_by_the_next(store, way):
     ended = store.get("ends")
     assert (ended.state, ended.epoch, ended.ended >= ended.started) == ("cancelled", 1, True)
     assert (store.get("stays").state, store.get("stays").ended) == ("running", None)
+
+
+@pytest.mark.parametrize(
+    ("where", "data"),
+    [
+        ("given", b"\xff"), ("given", b"{"), ("given", b"[" * 200_000),
+        ("rows", b"\xff"), ("rows", b"{"), ("rows", b"[]"), ("rows", b"{}"),
+        ("rows", b'{"outcome": {"status": "succeeded", "later": 1}, "spans": []}'),
+        ("rows", b'{"outcome": {"status": "succeeded"}, "spans": [1]}'),
+    ],
+)  # fmt: skip
+def test_a_run_that_cannot_be_read_does_not_keep_the_others_from_being_claimed(tmp_path, where, data):
+    with closing(Store(f"sqlite:///{tmp_path}/s.db", {})) as store:
+        for run_id in ("bad", "good"):
+            store.add(run_row(run_id), {"n": 1}, {})
+            store.claim(run_id, "one")
+        store.put([("bad", 1, row("a"))])
+        sealed = store.vault.seal(data)
+        with store.begin() as connection:
+            table = store.tables.runs if where == "given" else store.tables.rows
+            this = (table.c.id if where == "given" else table.c.run) == "bad"
+            changed = {"given" if where == "given" else "data": sealed}
+            connection.execute(table.update().where(this).values(changed))
+        bad, good = store.claim_all(["bad", "good"], "two")
+        assert (bad.row.id, bad.row.epoch, isinstance(bad, UnreadableError)) == ("bad", 2, True)
+        assert good.given == {"n": 1}
+        with pytest.raises(UnreadableError):
+            store.claim("bad", "three")
 
 
 def test_runs_are_listed_by_page_state_and_flow(store):

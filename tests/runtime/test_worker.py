@@ -214,6 +214,26 @@ async def test_a_fault_of_ours_ends_its_run_and_not_the_worker(state, api, flow,
 
 
 @pytest.mark.anyio
+async def test_a_run_that_cannot_be_read_is_ended_and_the_others_go_on(state, api, flow):
+    url, environ = state
+    async with Runs(url, environ=environ) as runs:
+        for run_id in ("bad", "good"):
+            await runs.submit(flow, {"n": "1"}, run_id=run_id, env={"API": api.origin})
+        worker = Worker(url, environ=environ)
+        table = worker.store.tables.runs
+        with worker.store.begin() as connection:
+            damaged = (
+                table.update().where(table.c.id == "bad").values(given=worker.store.vault.seal(b"\xff{"))
+            )
+            connection.execute(damaged)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.serve)
+            bad, good = await runs.wait("bad"), await runs.wait("good")
+            worker.stop()
+    assert (bad.state, bad.reason, good.state) == ("failed", "run.unreadable", "succeeded")
+
+
+@pytest.mark.anyio
 async def test_what_the_queue_has_given_to_nobodys_knowledge_is_given_back(state, api, flow):
     url, environ = state
     async with Runs(url, environ=environ) as runs:
