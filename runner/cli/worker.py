@@ -77,6 +77,8 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     finally:
         for told in delivery.finish() if delivery is not None else ():
             err.line(told.text)
+    if worker.is_cut_short:  # a thread may wait for the database without end, and Python for it
+        os._exit(0)
     return 0
 
 

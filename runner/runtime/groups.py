@@ -64,11 +64,15 @@ class Group(Generic[T, R]):
 
 
 async def insist(call: Callable[[], T]) -> T:
-    """Do something with the database in a thread, again and again until it can."""
+    """Do something with the database in a thread, again and again until it can.
+
+    A database that hangs holds up nobody who is cancelled: the thread is left behind, and what it still
+    does may come to pass, so that `call` is to bear being done twice.
+    """
     wait = _FIRST_WAIT
     while True:
         try:
-            return await to_thread.run_sync(call)
+            return await to_thread.run_sync(call, abandon_on_cancel=True)
         except StateError as error:
             if wait == _FIRST_WAIT:
                 log.warning("%s; trying again until it works", error)

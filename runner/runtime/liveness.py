@@ -24,6 +24,7 @@ BEAT: Final = 1.0
 PATIENCE: Final = 60.0  # seconds without the database, longer than it takes to start again
 _MARGIN: Final = 0.8  # of the time to live: a request is not sent in its last part
 _AGAIN: Final = 0.25
+_CLOSING: Final = 1.0  # seconds to give a lease up
 
 T = TypeVar("T")
 
@@ -52,7 +53,8 @@ class Liveness:
         try:
             yield
         finally:
-            lease.close()
+            with anyio.move_on_after(_CLOSING, shield=True):  # a server that hangs finds out by itself
+                await to_thread.run_sync(lease.close, abandon_on_cancel=True)
 
     @property
     def _held_lease(self) -> FileLease | DatabaseLease:
@@ -61,7 +63,7 @@ class Liveness:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         """Call something in a thread that waits for nobody else's."""
-        return await to_thread.run_sync(call, limiter=self._thread)
+        return await to_thread.run_sync(call, limiter=self._thread, abandon_on_cancel=True)
 
     @property
     def is_sure(self) -> bool:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 POLL: Final = 0.1  # seconds between two looks into an empty queue
 TICK: Final = 0.5  # seconds between two looks at the other workers
 FLOW_TIMEOUT: Final = 3600.0
+HANDING_OVER: Final = 3.0  # seconds for what is left when a worker is to leave
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class Worker:
         self._threads = CapacityLimiter(8)
         self._stopping = anyio.Event()
         self._at_once = anyio.Event()
+        self.is_cut_short = False  # it has left before the database had taken everything
         self._room = anyio.Event()
         self._group: TaskGroup | None = None
         self._liveness = Liveness(self.store, self.owner, self.settings.lease_ttl)
@@ -137,25 +139,41 @@ class Worker:
         Raises LostError once the lease is gone: what this worker had is somebody else's then.
         """
         try:
-            async with (
-                self._liveness.held(),
-                self._surroundings() as around,
-                anyio.create_task_group() as group,
-            ):
-                self._group = group
-                group.start_soon(self._keep_lease)
-                group.start_soon(self._keep_looking)
-                if self._uploads is not None:
-                    group.start_soon(self._uploads.keep)
-                await self._take_runs(around)
-                await self._drain()
-                if self._uploads is not None:
-                    await self._uploads.once()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._leave_in_time, group.cancel_scope)
+                await self._work()
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
             self.store.close()
+
+    async def _work(self) -> None:
+        async with (
+            self._liveness.held(),
+            self._surroundings() as around,
+            anyio.create_task_group() as group,
+        ):
+            self._group = group
+            group.start_soon(self._keep_lease)
+            group.start_soon(self._keep_looking)
+            if self._uploads is not None:
+                group.start_soon(self._uploads.keep)
+            await self._take_runs(around)
+            await self._drain()
+            if self._uploads is not None:
+                await self._uploads.once()
+            group.cancel_scope.cancel()
+
+    async def _leave_in_time(self, everything: anyio.CancelScope) -> None:
+        """End whatever goes on when a stop has had its time, also what waits for a database that is away."""
+        await self._stopping.wait()
+        with anyio.move_on_after(self.settings.drain):
+            await self._at_once.wait()
+        await anyio.sleep(HANDING_OVER)
+        self.is_cut_short = True
+        log.warning("stopped before everything was written down; other workers take up what is left")
+        everything.cancel()
 
     async def _keep_lease(self) -> None:
         try:
@@ -208,7 +226,9 @@ class Worker:
         """Take runs as long as there is room for them, until the worker is to stop."""
         assert self._group is not None
         while not self._stopping.is_set():
-            await self._liveness.permit()
+            if not self._liveness.is_sure:
+                await self._pause(POLL)
+                continue
             room = self.settings.concurrency - len(self.active)
             try:
                 taken = await self._in_thread(partial(self.queue.take, self.owner, room))
@@ -220,8 +240,11 @@ class Worker:
             if len(taken) == room:
                 await self._until_there_is_room()
             else:
-                with anyio.move_on_after(POLL):
-                    await self._stopping.wait()
+                await self._pause(POLL)
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._stopping.wait()
 
     async def _until_there_is_room(self) -> None:
         while len(self.active) >= self.settings.concurrency and not self._stopping.is_set():
@@ -340,7 +363,7 @@ class Worker:
                 job.drop(FencedError(f"run {job.run_id!r} was taken over"))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await to_thread.run_sync(call, limiter=self._threads)
+        return await to_thread.run_sync(call, limiter=self._threads, abandon_on_cancel=True)
 
     # --- the end
 

@@ -1,9 +1,10 @@
 """Workers whose database goes away, or has no room left: they wait, and lose nothing."""
 
 import os
+import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -49,6 +50,50 @@ def test_a_database_that_is_started_anew_loses_nothing(tmp_path, api):
             step: {1} for step in STEPS
         }
         assert process.poll() is None
+        store.close()
+
+
+@contextmanager
+def stopped(server, _):
+    """The server is gone for a while."""
+    server.stop()
+    yield
+    server.start()
+
+
+@contextmanager
+def locked(_, store):
+    """Whoever wants to read or write a run waits for as long."""
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE flowspan_runs IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("away", "drain", "signals"), [(stopped, 0.5, 1), (stopped, 3600, 2), (locked, 0.5, 1), (locked, 3600, 2)]
+)
+def test_a_worker_that_is_told_to_stop_does_so_without_its_database(tmp_path, api, away, drain, signals):
+    gate = api.hold("/two")
+    flow = flow_file(tmp_path, *map(call, STEPS), flow_inputs=INPUTS)
+    environ = {KEY_VARIABLE: new_key()}
+    with OwnServer(tmp_path) as server, Workers(tmp_path, server.url, environ) as workers:
+        store = Store(server.url, environ)
+        submit(store, flow, 2, api)
+        process = workers.start("--drain", drain)
+        gate.wait_for(2)
+        with away(server, store):
+            process.send_signal(signal.SIGTERM)
+            while "stopping: waiting" not in process.stderr.readline():
+                pass
+            if signals == 2:
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+            assert "other workers take up what is left" in process.stderr.read()
+        gate.release()
+        workers.start()
+        until(lambda: _ended(store, 2))
+        assert store.counts() == {"succeeded": 2}
+        assert {asked(api)[run, "one"] for run in ("r0", "r1")} == {1}
         store.close()
 
 
