@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import threading
 import time
 from contextlib import suppress
 from hashlib import sha256
@@ -110,11 +111,15 @@ class FileLease:
 
 
 class DatabaseLease:
-    """A lease on any machine: a session of PostgreSQL that is pinged, and its advisory lock."""
+    """A lease on any machine: a session of PostgreSQL that is pinged, and its advisory lock.
+
+    May be used from any thread; they take turns, as a session does one thing at a time.
+    """
 
     def __init__(self, engine: Engine, owner: str, ttl: float = LEASE_TTL) -> None:
         self.owner = owner
         self._engine, self._ttl = engine, ttl
+        self._turn = threading.Lock()
         self._session = self._take()
 
     def _take(self) -> Connection:
@@ -133,16 +138,18 @@ class DatabaseLease:
         """Let the server hear of us."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        try:
-            self._session.exec_driver_sql("SELECT 1")
-        except SQLAlchemyError as error:
-            self._session.invalidate()
-            raise LostError("the lease is gone: the state database ended the session") from error
+        with self._turn:
+            try:
+                self._session.exec_driver_sql("SELECT 1")
+            except SQLAlchemyError as error:
+                self._session.invalidate()
+                raise LostError("the lease is gone: the state database ended the session") from error
 
     def renew(self) -> None:
         """Take the lease anew after it was lost; raises LostError."""
-        self._session.close()
-        self._session = self._take()
+        with self._turn:
+            self._session.close()
+            self._session = self._take()
 
     def is_dead(self, owner: str) -> bool:
         """Tell whether nobody holds the lock of that name."""
@@ -150,9 +157,12 @@ class DatabaseLease:
 
         number = _number(owner)
         try:
-            free = self._session.exec_driver_sql(f"SELECT pg_try_advisory_lock({_SPACE}, {number})").scalar()
-            if free:
-                self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {number})")
+            with self._turn:
+                free = self._session.exec_driver_sql(
+                    f"SELECT pg_try_advisory_lock({_SPACE}, {number})"
+                ).scalar()
+                if free:
+                    self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {number})")
         except SQLAlchemyError as error:
             raise LostError("the lease is gone: the state database ended the session") from error
         return bool(free)
@@ -161,10 +171,11 @@ class DatabaseLease:
         """Give the lock up and end the session."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        with suppress(SQLAlchemyError):
-            self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {_number(self.owner)})")
-            self._session.detach()  # nobody else is to get a session that times out
-        self._session.close()
+        with self._turn:
+            with suppress(SQLAlchemyError):
+                self._session.exec_driver_sql(f"SELECT pg_advisory_unlock({_SPACE}, {_number(self.owner)})")
+                self._session.detach()  # nobody else is to get a session that times out
+            self._session.close()
 
 
 def _number(owner: str) -> int:

@@ -3,9 +3,11 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from sqlalchemy import event
 
 from runner.errors import SurroundingsError
 from runner.runtime.lease import FileLease, LostError, new_owner, take_lease
@@ -121,6 +123,27 @@ def test_a_session_that_the_server_ended_is_lost_and_can_be_taken_anew(engine):
     assert not eye.is_dead("a")
     for one in (lease, eye):
         one.close()
+
+
+def test_two_threads_take_turns_with_the_session_of_a_lease(engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("a file has no session")
+    lease = take_lease(engine, "a")
+    both, looking = threading.Event(), threading.Thread(target=lease.is_dead, args=("b",))
+    met = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def meet(connection, cursor, statement, *_):
+        if statement == "SELECT 1":
+            looking.start()
+            met.append(both.wait(0.5))
+        elif "try_advisory" in statement:
+            both.set()
+
+    lease.ping()
+    looking.join()
+    lease.close()
+    assert met == [False]
 
 
 def _number(owner):
