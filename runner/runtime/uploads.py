@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from runner.errors import SurroundingsError
 from runner.runtime.groups import insist
 from runner.runtime.store import RunRow, Store
 
@@ -36,6 +37,7 @@ class Uploads:
     def __init__(self, store: Store, upload: Upload) -> None:
         self._store, self._upload = store, upload
         self._threads = CapacityLimiter(_AT_ONCE)
+        self._turn = anyio.Lock()
 
     async def keep(self) -> None:
         """Upload what becomes due, until cancelled."""
@@ -44,17 +46,18 @@ class Uploads:
             await anyio.sleep(LOOK)
 
     async def once(self) -> None:
-        """Try everything that is due now."""
-        due = await insist(partial(self.due, time.time_ns()))
-        async with anyio.create_task_group() as group:
-            for run_id, at, tries in due:
-                group.start_soon(self._try, run_id, at, tries)
+        """Try everything that is due now, and return when what was under way has come to its end too."""
+        async with self._turn:
+            due = await insist(partial(self.due, time.time_ns()))
+            async with anyio.create_task_group() as group:
+                for run_id, at, tries in due:
+                    group.start_soon(self._try, run_id, at, tries)
 
     async def _try(self, run_id: str, at: int, tries: int) -> None:
         async with self._threads:
             if not await insist(partial(self._move, run_id, at, time.time_ns() + _LEASE, tries)):
                 return  # somebody else does it
-            trouble = await to_thread.run_sync(self._send, run_id)
+            trouble = await to_thread.run_sync(self._send, run_id, abandon_on_cancel=True)
         if trouble:
             tries += 1
             wait = min(_FIRST_WAIT * 2**tries, _LONGEST_WAIT)
@@ -66,9 +69,15 @@ class Uploads:
             await insist(partial(self._settle, run_id, None, tries))
 
     def _send(self, run_id: str) -> str:
-        row = self._store.get(run_id)
-        trace = None if row is None else self._store.trace(run_id)
-        return "" if row is None or trace is None else self._upload(row, trace)
+        try:
+            row = self._store.get(run_id)
+            trace = None if row is None else self._store.trace(run_id)
+            return "" if row is None or trace is None else self._upload(row, trace)
+        except SurroundingsError as error:  # the database is away, or its key is
+            return str(error)
+        except Exception as error:  # a fault of whoever takes it is no reason to end the worker
+            log.exception("uploading the trace of run %s broke", run_id)
+            return f"a fault of the upload itself: {type(error).__name__}"
 
     def due(self, now: int, limit: int = 32) -> list[tuple[str, int, int]]:
         """Return (run, due, tries) of the traces that are to be uploaded by now; times in ns."""

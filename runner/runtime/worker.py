@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -270,7 +270,7 @@ class Worker:
             self._room.set()
 
     async def _start(self, ids: Sequence[str], around: Surroundings) -> None:
-        """Become the owner of runs, and carry them on; those that need nobody are forgotten."""
+        """Become the owner of runs, and carry them on; those that need nobody are left."""
         assert self._group is not None
         self.active.update({run_id: Job(run_id) for run_id in ids})
         found = await insist(partial(self._claim, ids))
@@ -279,7 +279,7 @@ class Worker:
             job.epoch, job.started = claim.row.epoch, claim.row.started
             self._group.start_soon(self._carry_on, job, claim, around)
         if others := {*ids} - {claim.row.id for claim in found}:
-            await insist(partial(self.queue.forget, others))
+            await insist(partial(self._leave, others))
             for run_id in others:
                 del self.active[run_id]
 
@@ -289,10 +289,20 @@ class Worker:
         if len(found) == len(ids):
             return found
         for row in map(self.store.get, {*ids} - {claim.row.id for claim in found}):
-            # Else 'runner resume' has it.
             if row is not None and row.state not in ENDED and self._liveness.is_gone(row.owner):
                 found += self.store.claim_all([row.id], self.owner, [row.owner])
         return found
+
+    def _leave(self, ids: Collection[str]) -> None:
+        """Forget those of these runs that are over; what 'runner resume' has waits for the end of that."""
+        over = []
+        for run_id in ids:
+            row = self.store.get(run_id)
+            if row is None or row.state in ENDED:
+                over.append(run_id)
+            else:  # `_take_over` looks after it from now on
+                self.queue.leave_to(row.owner, [run_id])
+        self.queue.forget(over)
 
     async def _to_its_end(self, job: Job, claim: Claim, around: Surroundings) -> str:
         row = claim.row

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from runner.runtime.database import StateError
+from runner.runtime.state import new_row
 from runner.runtime.store import End
 from runner.runtime.uploads import MOST_TRIES, Uploads
 from tests.command import flow_file, here
@@ -105,8 +107,6 @@ def test_what_is_wrong_with_the_flags_of_a_push_is_told_before_any_work(tmp_path
 
 @pytest.mark.anyio
 async def test_an_upload_is_given_up_in_the_end_and_somebody_elses_left_alone(store, state):
-    from runner.runtime.state import new_row
-
     for run_id in ("a", "gone"):
         store.add(new_row(run_id, "f", None), {}, {})
         store.claim(run_id, "me")
@@ -126,3 +126,20 @@ async def test_an_upload_is_given_up_in_the_end_and_somebody_elses_left_alone(st
     assert [run_id for run_id, _, _ in due(store)] == ["gone"]
     store.delete(["gone"])
     assert uploads._send("gone") == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("why", [ZeroDivisionError("x"), StateError("the state database: it is away")])
+async def test_an_upload_that_breaks_is_told_and_tried_again(store, caplog, why):
+    store.add(new_row("a", "f", None), {}, {})
+    store.claim("a", "me")
+    assert store.finish(End("a", 1, "succeeded", {}, b"{}", upload=True))
+
+    def broken(row, trace):
+        raise why
+
+    await Uploads(store, broken).once()
+    told = [record.getMessage() for record in caplog.records if "it is tried again" in record.getMessage()]
+    assert len(told) == 1
+    assert "ZeroDivisionError" in told[0] or "it is away" in told[0]
+    assert [(run_id, tries) for run_id, _, tries in due(store)] == [("a", 1)]

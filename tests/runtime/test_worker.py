@@ -1,14 +1,16 @@
 """A worker inside a program, and the runs of a state database for programs."""
 
+import threading
 import time
 from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from runner import FlowError, Runs, SurroundingsError, Worker, submit
 from runner.runtime.intake import BacklogError
-from runner.runtime.lease import FileLease, LostError
+from runner.runtime.lease import FileLease, LostError, take_lease
 from runner.runtime.liveness import Liveness
 from runner.runtime.state import Again
 from tests.command import flow_file
@@ -244,6 +246,46 @@ async def test_what_the_queue_has_given_to_nobodys_knowledge_is_given_back(state
             group.start_soon(worker.serve)
             assert (await runs.wait("one")).state == "succeeded"
             worker.stop()
+
+
+@pytest.mark.anyio
+async def test_a_run_that_somebody_else_has_comes_back_when_he_dies(state, store, api, flow):
+    url, environ = state
+    resume = take_lease(store.engine, "resume")
+    async with Runs(url, environ=environ) as runs:
+        await runs.submit(flow, {"n": "1"}, run_id="one", env={"API": api.origin})
+        store.claim("one", resume.owner)
+        async with working(state) as worker:
+            while worker.queue.owners() != {"resume"}:
+                resume.ping()
+                await anyio.sleep(0.02)
+            assert (await runs.get("one")).state == "running"
+            resume.close()
+            assert (await runs.wait("one")).state == "succeeded"
+        assert worker.queue.owners() == set()
+        assert len(api.requests) == 2
+
+
+@pytest.mark.anyio
+async def test_a_stop_does_not_wait_for_an_upload_that_hangs(state, api, flow):
+    url, environ = state
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def upload(row, trace):
+        hangs.set()
+        goes_on.wait(60)
+        return ""
+
+    async with Runs(url, environ=environ) as runs:
+        await runs.submit(flow, {"n": "1"}, run_id="one", env={"API": api.origin})
+        try:
+            with anyio.fail_after(25):
+                async with working(state, upload=upload, drain=0.1) as worker:
+                    await runs.wait("one")
+                    assert await to_thread.run_sync(hangs.wait, 20)
+            assert worker.is_cut_short
+        finally:
+            goes_on.set()
 
 
 def test_a_database_that_is_none_is_told(tmp_path):
