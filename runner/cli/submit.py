@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 from runner.cli import leave_at_once
-from runner.cli.given import gather, load_settings
+from runner.cli.given import Given, gather, load_settings
 from runner.cli.options import Options
 from runner.cli.output import Output, once, outputs, problem_line
 from runner.cli.resume import state_url
@@ -21,6 +21,7 @@ from runner.errors import FlowError, Problem, SurroundingsError
 from runner.runtime.intake import Intake, Submitted
 from runner.runtime.loading import check
 from runner.runtime.queue import Queue
+from runner.runtime.run import RunSettings, run_id_flaws
 from runner.runtime.store import ENDED, RunRow, Store
 
 _LOOK: Final = 0.1  # seconds between two looks, at first
@@ -32,17 +33,21 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
     out, err = outputs(environ, color=not options.no_color)
     hush()
     given, limits = gather(options, environ), load_settings(options)
-    if options.traceparent is not None and parse_traceparent(options.traceparent) is None:
-        what = "is no W3C traceparent: 00-<32 hex digits>-<16 hex digits>-01"
-        given.problems.append(Problem("usage.traceparent", "--traceparent", what))
+    wrong = _traceparent_flaws(options)
+    flaws = [*wrong, *run_id_flaws(options.run_id), *given.problems]
     if given.problems:
-        raise FlowError([*given.problems, *flow_problems(options.flow, limits)])
-    intake = Intake(options.flow, limits, options.take, inactive=options.inactive)
+        raise FlowError([*flaws, *flow_problems(options.flow, limits)])
+    try:
+        intake = Intake(options.flow, limits, options.take, inactive=options.inactive)
+    except FlowError as error:
+        raise FlowError([*flaws, *error.problems]) from error
+    settings = run_settings(options, given, limits, environ)
+    if wrong:
+        _refuse(wrong, intake, given, settings)
     if not options.quiet:
         for problem in once(check(intake.flow, intake.limits)):
             if problem.code != "flow.inactive":
                 err.line(problem_line(problem))
-    settings = run_settings(options, given, limits, environ)
     if options.traceparent is not None:
         settings = replace(settings, traceparent=options.traceparent)
     store = Store(state_url(options, environ), environ)
@@ -54,6 +59,22 @@ def main(options: Options, environ: Mapping[str, str]) -> int:
         return _told(submitted, store, options, out, err)
     finally:
         store.close()
+
+
+def _traceparent_flaws(options: Options) -> list[Problem]:
+    if options.traceparent is None or parse_traceparent(options.traceparent) is not None:
+        return []
+    what = "is no W3C traceparent: 00-<32 hex digits>-<16 hex digits>-01"
+    return [Problem("usage.traceparent", "--traceparent", what)]
+
+
+def _refuse(wrong: Sequence[Problem], intake: Intake, given: Given, settings: RunSettings) -> NoReturn:
+    """Raise FlowError with what is wrong already, and with all that is wrong with what the run is given."""
+    try:
+        intake.checked(given.inputs, settings)
+    except FlowError as error:
+        raise FlowError([*wrong, *error.problems]) from error
+    raise FlowError(wrong)
 
 
 def _told(submitted: Submitted, store: Store, options: Options, out: Output, err: Output) -> int:

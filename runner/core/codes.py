@@ -42,6 +42,7 @@ PROBLEMS: Final[dict[str, str]] = {
     "bundle.too_large": "The flow and its files are larger than the limit allows.",
     # the flow as a whole
     "flow.patch": "The document has no steps; it can be pushed but not run.",
+    "flow.name": "The name of the flow cannot be kept in a state database.",
     "flow.version": "The version is missing or not known.",
     "flow.open_inputs": "The flow declares no inputs, so any are accepted.",
     "flow.concurrency_key": "The key of a flow refers to something that is not known before its runs.",

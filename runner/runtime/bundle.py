@@ -11,6 +11,7 @@ from typing import Final
 from runner.core.compiled import Plan
 from runner.core.document import parse
 from runner.core.model import Flow
+from runner.core.plan import located
 from runner.core.text import to_json
 from runner.errors import FlowError, Problem, StepError
 from runner.platforms.aids import Aids
@@ -69,6 +70,9 @@ def collect(path: str, limits: LoadSettings, along: Sequence[str] = ()) -> dict[
     flow = replace(flow, home=home, source=name)
     plan = plan_of(flow, limits)
     problems = list(plan.errors)
+    if "\0" in flow.name:
+        what = "has the character \\u0000, which cannot be kept in a state database; remove it"
+        problems += located(plan.flow, [Problem("flow.name", "name", what)])
     files = {name: data}
     if limits.aids is not None and limits.aids.bindings is not None:
         files[BINDINGS] = to_json(limits.aids.bindings.value).encode()

@@ -56,6 +56,10 @@ class Intake:
         self._inactive = inactive
         refuse_inactive(self.flow, allowed=inactive)
 
+    def checked(self, inputs: Mapping[str, Json], settings: RunSettings) -> Run:
+        """Return the run that would be taken in; raises FlowError with every Problem of what it is given."""
+        return Run(self.flow, inputs, replace(settings, load=self.limits, trigger="queue", env_later=True))
+
     def take(
         self,
         store: Store,
@@ -75,8 +79,7 @@ class Intake:
         known = store.get(settings.run_id) if settings.run_id is not None else None
         if known is not None:
             return Submitted(known, is_new=False)
-        chosen = replace(settings, load=self.limits, trigger="queue", env_later=True)
-        run = Run(self.flow, inputs, chosen)  # checks all that was given
+        run = self.checked(inputs, settings)
         row = new_row(settings.run_id, run.plan.flow.label, settings.traceparent)
         row.priority = priority
         key = _key_of(run)
@@ -85,7 +88,7 @@ class Intake:
             row.concurrency_limit = self.flow.config.max_concurrency_per_key
             row.admitted = False
             row.not_before = row.created + int(delay * 1e9) if delay else None
-        given = given_of(inputs, chosen, self.main) | {"inactive": self._inactive}
+        given = given_of(inputs, run.settings, self.main) | {"inactive": self._inactive}
         with store.begin() as connection:
             if max_queued is not None and (waiting := store.count_in(connection, "queued")) >= max_queued:
                 what = f"{waiting} runs wait already (--max-queued {max_queued}); try again later"

@@ -312,9 +312,7 @@ def _checked(
         text=settings.text_inputs, open_inputs=declared is None, files=settings.input_files,
     )  # fmt: skip
     problems += plan.errors
-    if settings.run_id is not None and not RUN_ID.fullmatch(settings.run_id):
-        what = "use at most 128 of letters, digits, '.', '_', ':' and '-'"
-        problems.append(Problem("run.id", "", f"{settings.run_id!r} is no run id; {what}"))
+    problems += run_id_flaws(settings.run_id)
     needs, headers = plan.needs, {name.lower() for name in settings.headers}
     for name, where in needs.env.items():
         if name not in settings.env:
@@ -333,6 +331,13 @@ def _checked(
             problems.append(_at(plan, "reference.unknown", where, what))
     problems += _unscripted(plan, settings)
     return values, problems
+
+
+def run_id_flaws(run_id: str | None) -> Iterator[Problem]:
+    """Yield what is wrong with a run id."""
+    if run_id is not None and not RUN_ID.fullmatch(run_id):
+        what = "use at most 128 of letters, digits, '.', '_', ':' and '-'"
+        yield Problem("run.id", "", f"{run_id!r} is no run id; {what}")
 
 
 def _missing_env(plan: Plan, name: str, where: str, settings: RunSettings) -> Problem:

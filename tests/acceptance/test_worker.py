@@ -115,6 +115,21 @@ def test_what_is_wrong_is_told_and_nothing_is_taken_in(tmp_path, runner):
     flow = flow_file(
         tmp_path, {"id": "a", "set": {"x": "{{input.n}}"}}, flow_inputs=[{"name": "n", "required": True}]
     )
+    nul = flow_file(tmp_path, {"id": "a", "set": {"x": "1"}}, name="nul.json")
+    (tmp_path / nul).write_text(
+        '{"version": "1.0",\n "name": "a\\u0000b", "steps": [{"id": "a", "set": {"x": "1"}}]}'
+    )
+    for refused in (runner("submit", nul), runner("run", nul, "--quiet")):
+        assert refused.returncode == 2
+        assert "nul.json:2:10 name: has the character \\u0000" in refused.stderr
+    wrong = ("--traceparent", "zz", "--id", "bad id")
+    for more, told in (
+        (("-i", "ms=x"), "inputs.ms: Input ms: no such input"), (("-i", "n"), "-i: needs the form"), (("-i", "n=1"), "bad id"),
+    ):  # fmt: skip
+        all_of_it = runner("submit", flow, *wrong, *more)
+        assert all_of_it.returncode == 2
+        for one in ("--traceparent: is no W3C traceparent", "'bad id' is no run id", told):
+            assert all_of_it.stderr.count(one) == 1, all_of_it.stderr
     missing = runner("submit", flow, "--traceparent", "00-nothing")
     assert missing.returncode == 2
     assert "--traceparent: is no W3C traceparent" in missing.stderr
