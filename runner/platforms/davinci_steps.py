@@ -144,6 +144,8 @@ class Steps:
         made: dict[str, str] = {}
         for row in listed if isinstance(listed, list) else ():
             if isinstance(row, dict) and isinstance(row.get("key"), str) and row["key"].strip():
+                if row["key"].strip() in made:
+                    raise Inexpressible  # a key that stands twice is sent twice
                 made[row["key"].strip()] = str(self._render(row.get("value")))
         return made
 

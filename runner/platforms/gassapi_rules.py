@@ -281,7 +281,8 @@ def _references(data: Json, face: Face) -> Told:
         parts = [(f"flow_data.nodes[{at}].data", step) for at, step in server_steps(data)]
     else:
         parts = [(f"flow_data.steps[{at}]", one) for at, one in enumerate(_list(data.get("steps")))]
-    known = {step.get("id") for _, step in parts if isinstance(step, dict)}
+    ids = (step.get("id") for _, step in parts if isinstance(step, dict))
+    known = {name for name in ids if isinstance(name, str)}
     check = _documented_reference(known) if face == "documented" else _observed_reference
     for index, (where, step) in enumerate(parts):
         for at, reference in _found(step, where):

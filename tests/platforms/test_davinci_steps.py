@@ -91,6 +91,7 @@ def test_what_has_a_form_in_steps_runs_as_steps():
         ("functionsConnector/AEqualsB", {"leftValueA": "1", "caseSensitive": False}),
         ("functionsConnector/AIsEmpty", {"leftValueA": "1"}), ("functionsConnector/customFunction", {"code": "x"}),
         ("httpConnector/customHTMLTemplate", {"formFieldsList": [{"propertyName": "who"}]}),
+        (REST, {"url": "/x", "httpBody": "xwwwFormUrlEncoded", "bodyParams": [{"key": "a", "value": "1"}, {"key": " a"}]}),
     ],
 )  # fmt: skip
 def test_every_other_node_is_an_external_step_that_carries_it(kind, properties):

@@ -446,6 +446,13 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("face", ["documented", "observed"])
+def test_an_id_that_is_no_text_is_judged(face):
+    drawn = {"nodes": [{"id": [], "data": {"url": "{{a.b}}"}}], "edges": []}
+    for flow_data in ({"version": "1.0", "steps": [{"id": {}, "url": "{{a.b}}"}]}, drawn):
+        assert all(fault.text for fault in faults({"flow_data": flow_data}, face))
+
+
 @given(JUNK, JUNK, JUNK)
 def test_any_document_is_judged(fields, flow_data, name):
     record = {"flow_inputs": fields, "flow_data": flow_data, "name": name}
