@@ -18,6 +18,7 @@ from runner.cli.run import EXITS, flow_problems, hush, run_settings
 from runner.cli.runs import run_json, show_runs
 from runner.core.trace import parse_traceparent
 from runner.errors import FlowError, Problem, SurroundingsError
+from runner.runtime.database import StateError
 from runner.runtime.intake import Intake, Submitted
 from runner.runtime.loading import check
 from runner.runtime.queue import Queue
@@ -86,12 +87,13 @@ def _told(submitted: Submitted, store: Store, options: Options, out: Output, err
     if not options.wait:
         out.line(json.dumps(run_json(row) | {"isNew": submitted.is_new}) if options.json else row.id)
         return 0
-    if not options.quiet:
-        err.line(f"run {row.id} is in the queue; Ctrl-C leaves it there")
+    if not options.quiet and row.state not in ENDED:
+        where = "is in the queue" if row.state == "queued" else "is at work"
+        err.line(f"run {row.id} {where}; Ctrl-C leaves it there")
     if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        ended = _wait(store, row.id)
+        ended = _wait(store, row.id, err)
     except KeyboardInterrupt:
         where = "" if options.state is None else f" --state {store.shown_url}"
         err.line(f"the run goes on; look at it: runner runs show {row.id}{where}")
@@ -100,16 +102,29 @@ def _told(submitted: Submitted, store: Store, options: Options, out: Output, err
     return _ended(ended, store, options, out)
 
 
-def _wait(store: Store, run_id: str) -> RunRow:
-    look = _LOOK
+def _wait(store: Store, run_id: str, err: Output) -> RunRow:
+    look, is_away = _LOOK, False
     while True:
-        row = store.get(run_id)
+        try:
+            row = store.get(run_id)
+        except StateError as error:
+            if not is_away:
+                err.line(f"{error}; the run goes on, looking for it until the database answers")
+            is_away = True
+            look = _pause(look, 2)
+            continue
+        is_away = False
         if row is None:
             raise SurroundingsError(f"run {run_id!r} was deleted while it was waited for")
         if row.state in ENDED:
             return row
-        time.sleep(look)
-        look = min(look * 1.2, _LONGEST_LOOK)
+        look = _pause(look, 1.2)
+
+
+def _pause(look: float, longer: float) -> float:
+    """Wait, and return for how long the next time."""
+    time.sleep(look)
+    return min(look * longer, _LONGEST_LOOK)
 
 
 def _ended(row: RunRow, store: Store, options: Options, out: Output) -> int:

@@ -37,7 +37,11 @@ class Database:
         self.tables = tables
         self._url = url
         with self.told():
-            self.engine = tables.open_engine(url)
+            try:
+                self.engine = tables.open_engine(url)
+            except OSError as error:
+                what = f"cannot make the folder of the state database {url}"
+                raise SurroundingsError(f"{what}: {error.strerror or type(error).__name__}") from error
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.vault = Vault(self._keys(environ))
         try:
@@ -99,7 +103,9 @@ class Database:
             ) from error
         except DBAPIError as error:
             reason = str(error.orig).strip().partition("\n")[0]
-            raise StateError(f"the state database: {reason}") from error
+            # SQLite does not say which file.
+            where = f" {self.engine.url.database}" if "unable to open" in reason else ""
+            raise StateError(f"the state database{where}: {reason}") from error
         except (SQLAlchemyError, OSError) as error:
             raise StateError(f"the state database: {type(error).__name__}") from error
 

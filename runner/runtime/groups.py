@@ -63,6 +63,26 @@ class Group(Generic[T, R]):
             wish.done, wish.result = True, result
 
 
+class Outage:
+    """Tells once that the database cannot do something, and once that it can again."""
+
+    def __init__(self) -> None:
+        self._wait = 0.0
+
+    def wait(self, error: StateError) -> float:
+        """Return the seconds to wait before the next try: twice as many each time, up to 2."""
+        if not self._wait:
+            log.warning("%s; trying again until it works", error)
+        self._wait = min(self._wait * 2 or _FIRST_WAIT, _LONGEST_WAIT)
+        return self._wait
+
+    def over(self) -> None:
+        """Note that it can."""
+        if self._wait:
+            log.warning("the state database works again")
+        self._wait = 0.0
+
+
 async def insist(call: Callable[[], T]) -> T:
     """Do something with the database in a thread, again and again until it can.
 

@@ -23,7 +23,7 @@ from runner.core.commands import Json
 from runner.errors import FencedError, FlowError, RunnerError, SurroundingsError
 from runner.runtime.database import StateError
 from runner.runtime.ending import DeadLetterError, ending_of
-from runner.runtime.groups import insist
+from runner.runtime.groups import Outage, insist
 from runner.runtime.http import HttpSettings, Transport
 from runner.runtime.journal import Journal
 from runner.runtime.lease import LEASE_TTL, new_owner
@@ -123,6 +123,7 @@ class Worker:
         upload = self.settings.upload
         self._uploads = Uploads(self.store, upload) if upload is not None else None
         self._told = ended
+        self._outage = Outage()
         self._threads = CapacityLimiter(8)
         self._stopping = anyio.Event()
         self._at_once = anyio.Event()
@@ -233,8 +234,9 @@ class Worker:
             try:
                 taken = await self._in_thread(partial(self.queue.take, self.owner, room))
             except StateError as error:
-                log.warning("%s; trying again until it works", error)
-                taken = []
+                await self._pause(self._outage.wait(error))
+                continue
+            self._outage.over()
             if taken:
                 await self._start(taken, around)
             if len(taken) == room:
@@ -331,6 +333,7 @@ class Worker:
     async def _keep_looking(self) -> None:
         """Look at the queue and the other workers, twice a second, until cancelled."""
         strays: set[str] = set()
+        outage = Outage()
         while True:
             await anyio.sleep(TICK)
             try:
@@ -340,7 +343,9 @@ class Worker:
                 await self._take_over()
                 strays = await self._sweep(strays)
             except StateError as error:
-                log.warning("%s; trying again until it works", error)
+                outage.wait(error)
+            else:
+                outage.over()
 
     async def _end_those_asked_to(self) -> None:
         for run_id in await self._in_thread(partial(self.store.asked_to_end, list(self.active))):

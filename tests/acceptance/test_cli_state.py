@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from runner.runtime.vault import KEY_VARIABLE, new_key
 from tests.command import command, flow_file, get, here, start
 from tests.emulators.versori import ORG, PROJECT, TOKEN, Versori
 from tests.integration_flow_schema import violations
@@ -143,3 +144,18 @@ def test_no_secret_stands_in_the_files_of_the_state(tmp_path, api):
     assert {"s.db", "s.db.key"} <= {path.name for path in files}
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
     assert (tmp_path / "s.db.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [("file/x/s.db", "cannot make the folder"), ("folder", "unable to open database file")]
+)
+def test_a_database_that_cannot_be_made_is_named_in_one_line(tmp_path, place, told):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    done = here(
+        "runs", "list", "--state", f"sqlite:///{tmp_path}/{place}", cwd=tmp_path, **{KEY_VARIABLE: new_key()}
+    )
+    assert done.returncode == 3
+    assert told in done.stderr
+    assert f"{tmp_path}/{place}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from runner.runtime.store import Store
 from runner.runtime.vault import KEY_VARIABLE, new_key
-from tests.command import flow_file, here
+from tests.command import flow_file, here, start
 from tests.postgres import OwnServer
 from tests.servers import ApiServer, Reply
 from tests.workers import PATIENCE, Workers, all_ended, asked, call, submit, until
@@ -145,3 +145,33 @@ def test_a_disk_that_is_full_is_told_and_work_goes_on_when_there_is_room(tmp_pat
     assert store.counts() == {"succeeded": 4}
     assert set(asked(api).values()) == {1}
     store.close()
+
+
+def test_whoever_waits_for_a_run_goes_on_when_the_database_comes_back(tmp_path, api):
+    flow = flow_file(tmp_path, call("one"), flow_inputs=INPUTS)
+    environ = {KEY_VARIABLE: new_key()}
+    with OwnServer(tmp_path) as server, Workers(tmp_path, server.url, environ) as workers:
+        words = (
+            "submit",
+            flow,
+            "-i",
+            "n=1",
+            "-e",
+            f"API={api.origin}",
+            "--state",
+            server.url,
+            "--id",
+            "w",
+            "--wait",
+        )
+        waiting = start(*words, cwd=tmp_path, **environ)
+        assert "is in the queue" in waiting.stderr.readline()
+        server.stop()
+        assert "the run goes on" in waiting.stderr.readline()
+        server.start()
+        workers.start()
+        _, err = waiting.communicate(timeout=PATIENCE)
+        assert (waiting.returncode, err) == (0, "")
+        again = here(*words, cwd=tmp_path, **environ)
+        assert again.returncode == 0
+        assert "is in the queue" not in again.stderr

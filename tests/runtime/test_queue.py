@@ -8,6 +8,8 @@ from dbos._queue import Queue as Limits
 from dbos._sys_db import SystemDatabase
 
 from runner.errors import SurroundingsError
+from runner.runtime.database import StateError
+from runner.runtime.groups import Outage
 from runner.runtime.queue import MOST_URGENT, Queue
 from runner.runtime.state import new_row
 
@@ -115,3 +117,14 @@ def test_without_its_packages_the_line_that_installs_them_is_told(store, monkeyp
     monkeypatch.setitem(__import__("sys").modules, "dbos", None)
     with pytest.raises(SurroundingsError, match=r"pip install 'flowspan-runner\[worker\]'"):
         Queue(store)
+
+
+def test_an_outage_is_told_at_its_beginning_and_its_end(caplog):
+    outage = Outage()
+    outage.over()
+    waits = [outage.wait(StateError("it is away")) for _ in range(7)]
+    outage.over()
+    outage.over()
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["it is away; trying again until it works", "the state database works again"]
