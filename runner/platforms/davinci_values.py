@@ -204,7 +204,7 @@ class _Found(Scope):
             return _walked({"payload": self.left.get(LOCAL + name, {})}, path[1:])
         if name == "parameters":
             return _walked(dict(self.inputs), path[1:])
-        if self._variable(path) is not None:
+        if variable_name(path) is not None:
             return self._value_of(path)
         if name in _OF_THE_RUN:
             return getattr(self.run, _OF_THE_RUN[name])
@@ -215,13 +215,9 @@ class _Found(Scope):
         path = reference.path
         if reference.root == "global" and path[:1] == ("parameters",) and len(path) > 1:
             return str(path[1]) in self.secret.inputs
-        name = self._variable(path) if reference.root == "global" else None
+        name = variable_name(path) if reference.root == "global" else None
         declared = self.variables.get(name or "")
         return (declared is not None and declared.type == SECRET) or name in self.secret.env
-
-    def _variable(self, path: tuple[str | int, ...]) -> str | None:
-        """Return the name of the variable that a path below ``global`` leads to."""
-        return variable_name(path)
 
     def _value_of(self, path: tuple[str | int, ...]) -> Json:
         name = str(variable_name(path))
