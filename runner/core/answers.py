@@ -95,6 +95,8 @@ def flaws(answers: Answers, plan: Plan) -> Iterator[Problem]:
     for flag in FILES:
         for key, given in getattr(answers, flag).items():
             where = join(f"--{flag}", key)
+            if given == []:
+                yield Problem("external.shape", where, "the list is empty; give an outcome for each visit")
             for one in given if isinstance(given, list) else [given]:
                 yield from _flaws_of(one, where)
             if key not in known:
@@ -113,6 +115,11 @@ def _flaws_of(given: Json, where: str) -> Iterator[Problem]:
         elif key != "branch" and key in given and not isinstance(given[key], dict):
             what = f"{key!r} must be an object, not {kind_of(given[key])}; {form}"
             yield Problem("external.shape", where, what)
+    error = given.get("error")
+    for key in ("code", "message") if isinstance(error, dict) else ():
+        if not isinstance(error.get(key), str | None):
+            what = f"must be a text, not {kind_of(error[key])}; {form}"
+            yield Problem("external.shape", f"{where}.error.{key}", what)
 
 
 def steps_of(plan: Plan) -> Iterator[tuple[Plan, StepPlan]]:

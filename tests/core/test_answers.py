@@ -70,6 +70,7 @@ def test_what_is_entered_under_a_secret_name_is_masked():
         ({}, "is no outcome"),
         ("yes", "is no outcome"),
         ({"outputs": {}}, "is no outcome"),
+        ([], "the list is empty; give an outcome for each visit"),
         ([{"output": {}}, 7], "is no outcome"),
         ({"output": "text"}, "'output' must be an object, not a text"),
         ({"error": []}, "'error' must be an object, not a list"),
@@ -80,7 +81,14 @@ def test_what_is_no_outcome_is_told_with_the_form(given, told):
     [problem] = flaws(Answers({"login": given}), build_plan(flow_of(LOGIN)))
     assert (problem.code, problem.where) == ("external.shape", "--answers.login")
     assert told in problem.what
-    assert "branch" in told or '{"output": {…}}' in problem.what
+    assert "branch" in told or not given or '{"output": {…}}' in problem.what
+
+
+@pytest.mark.parametrize("key", ["code", "message"])
+def test_what_an_error_says_must_be_text(key):
+    [problem] = flaws(Answers({"login": {"error": {key: 3}}}), build_plan(flow_of(LOGIN)))
+    assert (problem.code, problem.where) == ("external.shape", f"--answers.login.error.{key}")
+    assert problem.what.startswith("must be a text, not a number")
 
 
 def test_an_outcome_that_no_node_needs_is_a_warning_with_the_close_match():
