@@ -102,6 +102,10 @@ class Davinci:
             return
         self.path = path
         self.problems += document.warnings
+        misfits = list(davinci_document.findings_of_flows(document.value))
+        self._find(misfits, document)
+        if misfits:
+            return
         if self.options.variables:
             self._read_variables(document)
         else:
@@ -114,7 +118,10 @@ class Davinci:
             self.variables = list(found.values())
 
     def _read_flow(self, document: Document) -> None:
-        at, flow = self._flow_in(document)
+        found = self._flow_in(document)
+        if found is None:
+            return
+        at, flow = found
         read = davinci_document.sendable(flow)
         if read is None:
             keys = ", ".join(map(repr, list(flow)[:10])) or "none"
@@ -132,15 +139,15 @@ class Davinci:
         is_whole = (self.options.as_is or self.is_new) and self.options.act is None
         self._find(read.findings(is_whole=is_whole), document, at)
 
-    def _flow_in(self, document: Document) -> tuple[str, Row]:
-        """Return the flow that is meant of those in a document, and where it stands."""
+    def _flow_in(self, document: Document) -> tuple[str, Row] | None:
+        """Return the flow that is meant of those in a document, and where it stands; None when it is told."""
         flows = davinci_document.flows_in(document.value)
         for at, one in flows.items():
             if len(flows) == 1 or one.get("flowId") == self.options.id:
                 return at, one
         known = ", ".join(f"{one.get('flowId')} ({one.get('name')})" for one in flows.values())
         self._problem(document, "flows", f"--id says which of {len(flows)} flows is sent: {known}")
-        return "", {"id": ""}
+        return None
 
     @property
     def is_new(self) -> bool:

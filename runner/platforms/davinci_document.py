@@ -64,6 +64,14 @@ def flows_in(document: Mapping[str, Json]) -> dict[str, Row]:
     return {"": dict(document)}
 
 
+def findings_of_flows(document: Mapping[str, Json]) -> Iterator[Finding]:
+    """Yield the entries of a document's list of flows that are none."""
+    listed = document.get("flows")
+    for number, one in enumerate(listed if isinstance(listed, list) else ()):
+        if not isinstance(one, dict):
+            yield join("flows", number), f"must be an object, not {named(one)}"
+
+
 def sendable(flow: Row) -> Sendable | None:
     """Return a flow as it can be sent, None when it is none of DaVinci."""
     if is_export(flow):

@@ -619,8 +619,18 @@ def test_of_several_flows_the_one_with_the_id_is_sent(kind, tmp_path):
     assert (done.returncode, kind.requests) == (2, [])
     known = f"{'f' * 32} (Exported), {'e' * 32} (Other)"
     assert f"flows: --id says which of 2 flows is sent: {known}" in done.stderr
+    assert "is missing" not in done.stderr
     assert push(kind, tmp_path, "flow.json", "--new", "--id", "e" * 32).returncode == 0
     assert [flow["name"] for flow in kind.flows.values()] == ["Other"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--variables",)])
+def test_a_list_with_entries_that_are_no_flows_is_not_sent(kind, tmp_path, flags):
+    write(tmp_path, {"companyId": ENV, "flows": [1, {"name": "a"}, None]})
+    done = push(kind, tmp_path, "flow.json", *(flags or ("--id", "e" * 32)))
+    assert (done.returncode, kind.requests) == (2, [])
+    assert "flows[0]: must be an object" in done.stderr
+    assert "flows[2]: must be an object" in done.stderr
 
 
 def test_the_old_form_of_an_export_is_known(kind, tmp_path):
