@@ -116,9 +116,10 @@ def _flaws_of(given: Json, where: str) -> Iterator[Problem]:
             what = f"{key!r} must be an object, not {kind_of(given[key])}; {form}"
             yield Problem("external.shape", where, what)
     error = given.get("error")
-    for key in ("code", "message") if isinstance(error, dict) else ():
-        if not isinstance(error.get(key), str | None):
-            what = f"must be a text, not {kind_of(error[key])}; {form}"
+    said = error if isinstance(error, dict) else {}
+    for key in ("code", "message"):
+        if not isinstance(said.get(key), str | None):
+            what = f"must be a text, not {kind_of(said[key])}; {form}"
             yield Problem("external.shape", f"{where}.error.{key}", what)
 
 
