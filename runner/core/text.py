@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from heapq import nlargest
 from itertools import islice
 from typing import Final
 
@@ -18,7 +19,8 @@ MAX_TEXT: Final = 1024 * 1024  # characters of one rendered text (DESIGN, Limits
 MAX_NESTING: Final = 200
 NODE_COST: Final = 4  # counted per value beside its text, so that empty values are not free
 
-_CANDIDATES: Final = 1000
+_CANDIDATES: Final = 400
+_COMPARED: Final = 12  # of them, letter by letter
 _LENGTH_DIFFERENCE: Final = 3
 
 _KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
@@ -101,8 +103,17 @@ def close_match(name: str, names: Iterable[str]) -> str:
         return ""
     from difflib import get_close_matches
 
-    found = [one for one in candidates if one.lower() == name.lower()] or get_close_matches(name, candidates)
+    found = [one for one in candidates if one.lower() == name.lower()]
+    if not found:
+        pairs = _pairs(name)
+        likely = nlargest(_COMPARED, candidates, key=lambda one: len(pairs & _pairs(one)))
+        found = get_close_matches(name, likely)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _pairs(text: str) -> set[str]:
+    """Return each two characters that stand together; comparing them is quick, and tells what is unlike."""
+    return {text[at : at + 2] for at in range(len(text) - 1)}
 
 
 def kind_of(value: Json) -> str:
