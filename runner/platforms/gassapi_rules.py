@@ -368,10 +368,13 @@ def server_steps(data: Mapping[str, Json]) -> list[tuple[int, dict[str, Json]]]:
             after.setdefault(str(edge.get("source")), []).append(str(edge.get("target")))
         entered = {str(edge.get("target")) for edge in edges}
         queue = [name for name in places if name not in entered]
+        queued = set(queue)
         for name in queue:
-            queue += [one for one in after.get(name, ()) if one in places and one not in queue]
+            found = [one for one in after.get(name, ()) if one in places and one not in queued]
+            queue += found
+            queued.update(found)
         order = [places[name] for name in queue]
-        order += [index for name, index in places.items() if name not in queue]
+        order += [index for name, index in places.items() if name not in queued]
     return [(index, _server_step(nodes[index])) for index in order]
 
 

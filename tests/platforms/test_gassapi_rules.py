@@ -1,7 +1,8 @@
 """What GASSAPI refuses, in its documents' words and in its server's (seed 002; facts/gassapi 3)."""
 
 import json
-from itertools import chain
+import time
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
@@ -391,6 +392,15 @@ def test_the_server_numbers_the_steps_of_a_drawing_as_it_orders_them():
         ("flow_data.nodes[0].data.url", "Step 1"),
         ("flow_data.nodes[4].data.url", "Step 4"),
     ]
+
+
+def test_a_long_drawing_is_put_in_order_at_once():
+    names = [f"n{index}" for index in range(40_000)]
+    edges = [{"source": one, "target": other} for one, other in pairwise(names)]
+    start = time.process_time()
+    ordered = server_steps({"nodes": [node(name) for name in names], "edges": edges})
+    assert time.process_time() - start < 5
+    assert [one["id"] for _, one in ordered] == names
 
 
 def test_of_a_node_the_server_keeps_what_it_knows():
