@@ -123,7 +123,7 @@ def add_push(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="target", choices=PLATFORMS, required=True, help="the platform")
     parser.add_argument("--dry-run", action="store_true", help="print the request and what it would change")
     parser.add_argument("--name", help="name on the platform (default: the document's, else the file's)")
-    _add_remote(parser)
+    _add_remote(parser, "the flow (default: the id in the document)")
     _add_pushed(parser)
     _add_verbs(parser)
     _add_connection(parser)
@@ -138,7 +138,7 @@ def add_pull(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", choices=PLATFORMS, required=True, help="the platform")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: standard output)")
     parser.add_argument("--name", help=f"{', '.join(OWNERS_OF_PULL['--name'])}: the flow")
-    group = _add_remote(parser)
+    group = _add_remote(parser, "the flow (default: list all that there are)")
     _add(group, "--versions", "list the versions of the flow", action="store_true")
     what = "of --flow-version, its flow and, if so asked, its steps or variables"
     _add(group, "--details", what, choices=("flow", "steps", "variables"))
@@ -213,7 +213,7 @@ def add_upload(parser: argparse.ArgumentParser) -> None:
     _add_changes(group)
 
 
-def _add_remote(parser: argparse.ArgumentParser) -> argparse._ActionsContainer:
+def _add_remote(parser: argparse.ArgumentParser, meant: str) -> argparse._ActionsContainer:
     """Add where on which platform, and what is meant there; returns the group of the platform."""
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON on stdout")
     group = parser.add_argument_group(
@@ -221,7 +221,7 @@ def _add_remote(parser: argparse.ArgumentParser) -> argparse._ActionsContainer:
     )
     group.add_argument("--base-url", dest="platform_url", metavar="URL", help="base url of the platform")
     _add_target(group)
-    _add(group, "--id", "the flow (default: the id in the document)", metavar="ID")
+    _add(group, "--id", meant, metavar="ID")
     _add(group, "--ui", "the drawing of the flow, not its steps", action="store_true")
     _add(group, "--paths", "call /flow/ID and not ?act=", action="store_true")
     _add(group, "--env-id", "the environment, a UUID (default: DAVINCI_ENV_ID)", metavar="ID")
