@@ -72,6 +72,12 @@ class Gassapi:
         if self.options.description is not None:
             self.body["description"] = self.options.description
         self._choose()
+        prefix = "" if "flow_data" in document.value else "flow_data."
+        found = [
+            Problem("document.type", where.removeprefix(prefix), what)
+            for where, what in gassapi.misfits(self.body)
+        ]
+        self.problems += document.located(found)
 
     def _choose(self) -> None:
         """Leave only the fields of --only; all of them must be there."""

@@ -87,6 +87,34 @@ def body_of(value: Mapping[str, Json]) -> Row:
     return {name: _parsed(name, given[name]) for name in FIELDS if name in given}
 
 
+def misfits(body: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Yield where a body has a value of a type that no server can take, and what must be there.
+
+    What is only missing is left to the server: a part of a flow is a body too.
+    """
+    for name in ("name", "description", "folder_id"):
+        if (
+            name in body
+            and not isinstance(body[name], str)
+            and not (name in CLEARABLE and body[name] is None)
+        ):
+            yield name, "must be a text"
+    if body.get("flow_inputs") and not isinstance(body["flow_inputs"], list | dict):
+        yield "flow_inputs", "must be an array"
+    data = body.get("flow_data") or {}
+    if not isinstance(data, dict):
+        yield "flow_data", "must be an object"
+        return
+    for part in ("steps", "nodes", "edges"):
+        held = data.get(part)
+        if held is not None and not isinstance(held, list):
+            yield f"flow_data.{part}", "must be an array"
+            continue
+        for index, one in enumerate(held or ()):
+            if not isinstance(one, dict):
+                yield f"flow_data.{part}[{index}]", "must be an object"
+
+
 def encoded(body: Mapping[str, Json] | None) -> bytes | None:
     """Return a body as it is sent."""
     return None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

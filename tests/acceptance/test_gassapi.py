@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 
 from tests.command import command, here
@@ -492,6 +493,41 @@ def test_a_list_that_may_be_cut_off_says_so(observed, tmp_path):
 
 
 # --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"name": 5, "flow_data": {"version": "1.0", "steps": [{"id": "a"}]}}, "flow.json:1:10 name: must be a text"),
+        ({"description": ["x"]}, "description: must be a text"),
+        ({"flow_inputs": 5}, "flow_inputs: must be an array"),
+        ({"flow_data": 5}, "flow_data: must be an object"),
+        ({"flow_data": {"steps": {"a": 1}}}, "flow_data.steps: must be an array"),
+        ({"steps": [5]}, "steps[0]: must be an object"),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_wrong_type_is_never_sent(server, tmp_path, record, told):
+    done = push(server, tmp_path, write(tmp_path, record), "--id", server.add("Old"))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not server.requests
+
+
+def test_what_takes_a_folder_away_is_not_of_a_wrong_type(documented, tmp_path):
+    flow = documented.add("Old", folder_id=FOLDER)
+    assert push(documented, tmp_path, write(tmp_path, {"folder_id": None}), "--id", flow).returncode == 0
+    assert documented.flows[flow]["folder_id"] is None
+
+
+@pytest.mark.parametrize(("name", "status"), [(5, 200), (["x"], 500)])
+def test_the_observed_server_answers_whatever_a_name_is(observed, name, status):
+    url = f"{observed.api}/?act=flow&id={observed.add('Old')}"
+    answer = httpx.put(url, json={"name": name}, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == status
+
+
+def test_pull_has_no_document_that_could_have_an_id(tmp_path):
+    assert "the id in the document" not in " ".join(here("pull", "--help", cwd=tmp_path).stdout.split())
 
 
 def test_what_the_server_refuses_is_told_in_its_words(server, tmp_path):

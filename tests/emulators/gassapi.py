@@ -251,7 +251,7 @@ class Documented(Gassapi):
     def free_name(self, name, *, but=None):
         if any(row["name"].lower() == str(name).lower() and row is not but for row in self.flows.values()):
             raise RefusedError(409, "A flow with this name exists in the project")
-        return name
+        return str(name)
 
     def do_update(self, flow_id, request):
         row = self.find(flow_id)
@@ -360,6 +360,8 @@ class Observed(Gassapi):
         return None if request.query.get("act", ["help"]) == ["help"] else super().authenticated(request)
 
     def refused(self, failure):
+        if not failure.message:
+            return Reply(failure.status, "")
         wrapped = {400: "Invalid request: {}", 401: "Authentication failed: {}", 404: "Not found: {}"}
         message = wrapped.get(failure.status, "{}").format(failure.message)
         kind = "server_error" if failure.status >= 500 else "client_error"
@@ -385,6 +387,9 @@ class Observed(Gassapi):
 
     def sanitized(self, value):
         """Return a text as it is stored: escaped, and nothing at all when it was escaped before."""
+        if isinstance(value, list | dict):
+            raise RefusedError(500, "")  # PHP ends where it wants a text
+        value = value if value is None or isinstance(value, str) else str(value)
         self.judge({"name": value}, "text")
         if value and re.search(r"&\w+;", value) and html.unescape(value) != value:
             return None
