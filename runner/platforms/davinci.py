@@ -177,7 +177,7 @@ class _Reader:
             known={name: value for name, value in known.items() if value is not None},
             calls=wires.calls,
             starts=wires.jumps,
-            timeout=self._limited("flowHttpTimeoutInSeconds", DEFAULT_TIMEOUT, MAX_TIMEOUT),
+            timeout=self.http_timeout(),
             keeps_braces=settings.get("doNotSubstituteUnreplacedFields") is True,
         )
 
@@ -190,6 +190,10 @@ class _Reader:
         timeout = max(1, round(seconds * 1000))
         # A node that fails ends its own way through the flow, and no other.
         return Config(parallel=True, max_concurrency=AT_ONCE, flow_timeout=timeout, stop_on_error=False)
+
+    def http_timeout(self) -> float:
+        """Return the seconds that a request may take whose node says nothing of it."""
+        return self._limited("flowHttpTimeoutInSeconds", DEFAULT_TIMEOUT, MAX_TIMEOUT)
 
     def _limited(self, name: str, default: float, most: float) -> float:
         """Return a time of the settings in seconds, held to what DaVinci allows."""
@@ -279,7 +283,9 @@ def _text(value: Json) -> str:
 
 def to_steps(document: Document) -> tuple[dict[str, Json], tuple[Problem, ...]]:
     """Return the first flow of a document as Steps; raises FlowError with what is wrong with its graph."""
-    return davinci_steps.to_steps(document, read(document))
+    flow = read(document)
+    timeout = _Reader(document, parts_of(document.value)[0], {}).http_timeout() if flow.steps else 0
+    return davinci_steps.to_steps(document, flow, timeout)
 
 
 def from_steps(document: Document) -> tuple[dict[str, Json], tuple[Problem, ...]]:

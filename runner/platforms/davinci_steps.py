@@ -19,8 +19,9 @@ from runner.core.template import Template
 from runner.errors import FlowError, Problem
 from runner.platforms.davinci_gates import is_comparison
 from runner.platforms.davinci_graph import Graph, Node, parts_of
+from runner.platforms.davinci_http import MAX_TIMEOUT
 from runner.platforms.davinci_nodes import external_of
-from runner.platforms.davinci_values import decode, number_of, unwrapped
+from runner.platforms.davinci_values import decode, number_of, typed, unwrapped
 
 Data = dict[str, Json]
 
@@ -29,6 +30,7 @@ REQUEST: Final = "httpConnector/makeRestApiCall"
 RESPONSE: Final = "httpConnector/createSuccessResponse"
 OUTPUTS: Final = {"body": "response.body", "status": "response.status", "headers": "response.headers"}
 PARTS: Final = {"body": "body", "statusCode": "status", "headers": "headers"}
+_TYPES: Final = ("number", "integer", "boolean", "object", "array", "json")
 _BRACES: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
@@ -44,8 +46,8 @@ def step_id(name: str) -> str:
 class Steps:
     """Makes the steps of one flow."""
 
-    def __init__(self, flow: Flow, nodes: Mapping[str, Node]) -> None:
-        self.flow, self.nodes = flow, nodes
+    def __init__(self, flow: Flow, nodes: Mapping[str, Node], timeout: float) -> None:
+        self.flow, self.nodes, self.timeout = flow, nodes, timeout
         self.requests = {name for name, node in nodes.items() if node.type == REQUEST and self._made(node)}
         self.problems: list[Problem] = []
 
@@ -116,17 +118,34 @@ class Steps:
             made["form"] = self._rows(node, "bodyParams")
         elif kind == "formData":
             made["multipart"] = self._rows(node, "bodyParams")
-        timeout = number_of(unwrapped(node.properties.get("timeout")))
-        made["timeout"] = round(timeout) if timeout and timeout > 0 else 15_000
+        made["timeout"] = self._timeout(node)
         return made | {"outputs": dict(OUTPUTS)}
+
+    def _timeout(self, node: Node) -> int:
+        """Return the milliseconds that a run gives the request."""
+        held = self._render(node.properties.get("timeout"))
+        if isinstance(held, str) and "{{" in held:
+            raise Inexpressible
+        given = number_of(held)
+        seconds = self.timeout if given is None or given <= 0 else min(given / 1000, MAX_TIMEOUT)
+        return max(1, round(seconds * 1000))
 
     def _response(self, node: Node) -> Data:
         listed = unwrapped(node.properties.get("claimsNameValuePairs"))
         rows = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        claims = {
-            str(row.get("name") or row.get("key") or ""): self._render(row.get("value")) for row in rows
-        }
+        claims = {str(row.get("name") or row.get("key") or ""): self._claim(node, row) for row in rows}
         return {"set": {name: value for name, value in claims.items() if name}}
+
+    def _claim(self, node: Node, row: Mapping[str, Json]) -> Json:
+        """Return what a claim says, as its type; Steps have no way to give a reference another type."""
+        value, kind = self._render(row.get("value")), row.get("type")
+        if not isinstance(value, str) or "{{" not in value:
+            return typed(value, kind)
+        if kind in _TYPES or (kind == "string" and _BRACES.fullmatch(value)):
+            where = f"{node.where}.properties.claimsNameValuePairs"
+            what = f"{value} keeps the type of its value; a run of the node makes it one of type {kind!r}"
+            self.problems.append(Problem("davinci.bad_value", where, what, "warning"))
+        return value
 
     def _comparison(self, node: Node) -> Data:
         name = node.type.partition("/")[2]
@@ -182,13 +201,16 @@ class Steps:
         return spell(step_id(name), (PARTS[str(rest[1])], *rest[2:]))
 
 
-def to_steps(document: Document, flow: Flow) -> tuple[Data, tuple[Problem, ...]]:
-    """Return the first flow of a document as Steps, with a warning for each node that only stays as it is."""
+def to_steps(document: Document, flow: Flow, timeout: float) -> tuple[Data, tuple[Problem, ...]]:
+    """Return the first flow of a document as Steps, with a warning for each node that only stays as it is.
+
+    `timeout` are the seconds that the flow gives a request whose node says nothing of it.
+    """
     errors = [problem for problem in flow.problems if problem.is_error]
     if errors:
         raise FlowError(document.located(errors))
     nodes = Graph(parts_of(document.value)[0]).nodes
-    made = Steps(flow, nodes)
+    made = Steps(flow, nodes, timeout)
     value = made.document(document.value)
     return value, document.located(made.problems)
 

@@ -134,6 +134,48 @@ def test_a_gate_behind_several_nodes_stays_one():
     assert "flow_inputs" not in document
 
 
+@pytest.mark.parametrize(
+    ("settings", "timeout", "expected"),
+    [
+        ({"flowHttpTimeoutInSeconds": 3}, "", 3_000), ({}, "", 15_000), ({"flowHttpTimeoutInSeconds": 900}, "", 120_000),
+        ({}, "700000", 120_000), ({}, 0.2, 1), ({"flowHttpTimeoutInSeconds": 3}, -1, 3_000),
+        ({}, "{{global.parameters.base}}", None),
+    ],
+)  # fmt: skip
+def test_a_request_has_the_time_that_a_run_gives_it(settings, timeout, expected):
+    made = Drawing().add("a", REST, url="http://h.example", timeout=timeout)
+    _, steps, _ = steps_of(exported(made, settings=settings))
+    assert steps["a"].get("timeout") == expected
+
+
+def claimed(value, kind):
+    made = Drawing().add("a", REST, url="http://h.example")
+    claims = [{"name": "x", "value": value, "type": kind}]
+    made.add("end", "httpConnector/createSuccessResponse", claimsNameValuePairs=claims).then("a", "end")
+    _, steps, told = steps_of(made.export())
+    return steps["end"].get("set"), told
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [("5", "number", 5), ("true", "boolean", True), ('{"a": 1}', "object", {"a": 1}), (5, "string", "5"), ("5", "string", "5")],
+)  # fmt: skip
+def test_a_claim_has_its_type(value, kind, expected):
+    assert claimed(value, kind) == ({"x": expected}, [])
+
+
+def test_a_claim_whose_type_steps_cannot_give_is_told():
+    status = "{{local.a.payload.output.rawResponse.statusCode}}"
+    for kind in ("number", "string"):
+        made, [told] = claimed(status, kind)
+        assert made == {"x": "{{a.status}}"}
+        assert (
+            told
+            == f"{{{{a.status}}}} keeps the type of its value; a run of the node makes it one of type {kind!r}"
+        )
+    assert claimed(f"s {status}", "string") == ({"x": "s {{a.status}}"}, [])
+
+
 def shapes():
     export = exported()
     yield export
