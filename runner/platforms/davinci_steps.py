@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from runner.core.commands import Json
+from runner.core.compile import METHOD
 from runner.core.document import Document
 from runner.core.model import Flow
 from runner.core.reference import Reference, parse_path, spell
@@ -292,7 +293,7 @@ def _patched(node: Node, key: str, value: Json, old: Mapping[str, Json], nodes: 
         "name": "nodeTitle",
         **({"url": "url", "method": "httpMethod", "timeout": "timeout"} if "url" in old else {}),
     }
-    if key not in places or not isinstance(value, str | int):
+    if key not in places or not _fits(key, value):
         return False
     text = str(value)
     if key == "url":
@@ -304,6 +305,14 @@ def _patched(node: Node, key: str, value: Json, old: Mapping[str, Json], nodes: 
         text = _BRACES.sub(lambda _: f"{{{{{next(paths)}}}}}", text)
     node.data.setdefault("properties", {})[places[key]] = {"value": text}
     return True
+
+
+def _fits(key: str, value: Json) -> bool:
+    """Tell whether a key of a step has a value that its node would run with as it is."""
+    if key == "timeout":
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return is_number and 1 <= value <= MAX_TIMEOUT * 1000
+    return isinstance(value, str) and (key != "method" or METHOD.fullmatch(value) is not None)
 
 
 def _original(reference: Reference, nodes: Mapping[str, Node]) -> str | None:
