@@ -17,7 +17,7 @@ FUNCTION_LINES = 60
 MODULE_LINES = 600
 # Lines of code: without blank lines, comments and docstrings, which a small room should not save on.
 # The aim of the design for the core is 3 500; a change that comes nearer lowers the bound with it.
-ROOM_LINES = {"runner/core": 9_200, "runner": 28_000}
+ROOM_LINES = {"runner/core": 8_700, "runner": 27_700}
 NO_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
 }  # fmt: skip
