@@ -67,6 +67,10 @@ class Broker:
         """Return what was buried, as (body, headers)."""
         raise NotImplementedError
 
+    async def burials(self, client):
+        """Return how many messages were buried, and leave them there."""
+        return len(await self.buried(client))
+
     async def clean(self, client):
         raise NotImplementedError
 
@@ -78,7 +82,8 @@ class Broker:
     def until_settled(self):
         """Wait until every message was handed out and settled."""
         until = time.monotonic() + PATIENCE
-        while (left := self.do(self.unsettled) + self.do(self.waiting)) and time.monotonic() < until:
+        # In this order: what is handed out between the two looks is seen by the second.
+        while (left := self.do(self.waiting) + self.do(self.unsettled)) and time.monotonic() < until:
             time.sleep(0.05)
         assert left == 0
 
@@ -170,6 +175,9 @@ class Rabbit(Broker):
         while (one := await queue.get(fail=False)) is not None:
             found.append((one.body, {name: str(value) for name, value in one.headers.items()}))
         return found
+
+    async def burials(self, channel):
+        return (await channel.declare_queue(self.dead, durable=True)).declaration_result.message_count
 
     async def clean(self, channel):
         for queue in (self.name, self.dead):

@@ -133,6 +133,7 @@ def test_what_can_be_no_run_is_buried_with_its_reason(tmp_path, store, broker, i
     messages.append((good, {"run-id": "no id!"}, "m-x"))
     broker.do(broker.publish, messages)
     process = ingests.start("--flows", "flows", "-e", "API=http://127.0.0.1:1")
+    until(lambda: broker.do(broker.burials) == len(bad) + 1 and len(store.runs()) == 1)
     broker.until_settled()
     out, _ = ingests.stop(process)
     assert out == f"1 runs taken, 0 known already, {len(bad) + 1} messages buried\n"
