@@ -1,9 +1,7 @@
 """A worker inside a program, and the runs of a state database for programs."""
 
-import gc
 import threading
 import time
-import warnings
 from contextlib import asynccontextmanager
 
 import anyio
@@ -288,10 +286,6 @@ async def test_a_stop_does_not_wait_for_an_upload_that_hangs(state, api, flow):
             assert worker.is_cut_short
         finally:
             goes_on.set()
-    with warnings.catch_warnings():
-        # A thread that was left alone gives its connection back to a pool that is closed by then.
-        warnings.simplefilter("ignore", ResourceWarning)
-        await to_thread.run_sync(gc.collect)
 
 
 def test_a_database_that_is_none_is_told(tmp_path):
