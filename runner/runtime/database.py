@@ -88,7 +88,7 @@ class Database:
 
     def close(self) -> None:
         """Give the connections back."""
-        self.engine.dispose()
+        self.tables.close_engine(self.engine)
 
     @contextmanager
     def told(self) -> Iterator[None]:

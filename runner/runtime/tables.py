@@ -155,6 +155,12 @@ def open_engine(url: str) -> Engine:
     return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args=silent)
 
 
+def close_engine(engine: Engine) -> None:
+    """Close every connection, one that a thread still has as soon as the thread gives it back."""
+    event.listen(engine.pool, "checkin", lambda _, record: record.invalidate())
+    engine.dispose()
+
+
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver hands over
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
